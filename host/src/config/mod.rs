@@ -1,0 +1,219 @@
+//! Words on disk → checked values. Everything here is valid by construction; nothing after it validates again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::filter::OnError;
+
+/// One whole configuration, as the program believes it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the gateway listens; never empty.
+    pub listeners: Vec<Listener>,
+    /// Where the admin API listens, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// Where plugins come from.
+    pub plugins: Plugins,
+    /// Upstreams by name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Filters that run for every request, before those of its route; for requests without a route too.
+    pub filters: Vec<FilterEntry>,
+    /// Routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// One listening address. HTTP/1.1 and cleartext HTTP/2 (prior knowledge) on the same port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Port 0 lets the kernel choose.
+    pub address: SocketAddr,
+}
+
+/// Where plugins come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// The drop-in directory (`plugins/` beside the configuration by default); may not exist.
+    pub dir: PathBuf,
+}
+
+/// A named group of targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where requests go, round robin; never empty.
+    pub targets: Vec<Target>,
+    /// HTTP version spoken to the targets.
+    pub protocol: UpstreamProtocol,
+    /// Limit for establishing a connection (default 5 s).
+    pub connect_timeout: Duration,
+}
+
+/// One place to send requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whether to speak TLS (`https://`).
+    pub tls: bool,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// HTTP version spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UpstreamProtocol {
+    /// `"http1"`
+    #[default]
+    Http1,
+    /// `"http2"`: prior knowledge on cleartext, ALPN `h2` on TLS.
+    Http2,
+}
+
+/// One filter of a chain: a plugin with its configuration.
+#[derive(Clone, Debug)]
+pub struct FilterEntry {
+    /// The plugin's name, `_` written as `-`.
+    pub plugin: Arc<str>,
+    /// Where the entry stands, for messages: `filters[1]`, `routes[0].filters[2]`.
+    pub path: Arc<str>,
+    /// Its configuration, as the text handed to `proxy_on_configure`: JSON with the environment filled in.
+    pub config: Arc<str>,
+    /// Applies to these requests only.
+    pub when: Option<Match>,
+    /// What a fault does.
+    pub on_error: OnError,
+    /// Guest time a callback may take (default 100 ms).
+    pub deadline: Duration,
+    /// Most linear memory of an instance, bytes (default 64 MiB).
+    pub memory: usize,
+    /// Upstreams granted to callouts, beyond those its typed configuration names.
+    pub upstreams: BTreeSet<String>,
+    /// What Pause (1) from a headers callback means when the plugin's manifest does not say.
+    pub pause: PauseMeaning,
+    /// Environment variables of the guest.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What the value 1 from a headers callback means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PauseMeaning {
+    /// StopAllIterationAndWatermark, as in Envoy.
+    #[default]
+    StopAll,
+    /// StopIteration: body callbacks go on.
+    StopIteration,
+}
+
+/// Match → chain → upstream.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Unique name.
+    pub name: Arc<str>,
+    /// Which requests.
+    pub matches: Match,
+    /// Filters after the global ones.
+    pub filters: Vec<FilterEntry>,
+    /// Name of the upstream (exists).
+    pub upstream: Arc<str>,
+    /// What is rewritten before sending.
+    pub rewrite: Rewrite,
+    /// Limit from the request's arrival to the response's last byte; `None` for none (default 15 s to the response's head…see docs).
+    pub timeout: Option<Duration>,
+}
+
+/// A condition on a request: all parts that are present must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    /// Any of these hosts.
+    pub hosts: Vec<HostMatch>,
+    /// The path.
+    pub path: Option<PathMatch>,
+    /// Any of these methods.
+    pub methods: Vec<http::Method>,
+    /// All of these headers.
+    pub headers: Vec<(http::HeaderName, ValueMatch)>,
+    /// All of these query parameters.
+    pub query: Vec<(String, ValueMatch)>,
+}
+
+/// A host pattern, lower-case, without a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostMatch {
+    /// `api.example.com`
+    Exact(String),
+    /// `*.example.com`: the suffix `.example.com`, at least one label before it.
+    Suffix(String),
+}
+
+/// A path pattern.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Whole segments: `/users` matches `/users` and `/users/7`, not `/usersx`. Without a trailing slash (but `/`).
+    Prefix(String),
+    /// A regular expression on the whole path.
+    Regex(regex::Regex),
+}
+
+/// A condition on a header's or query parameter's value.
+#[derive(Clone, Debug)]
+pub enum ValueMatch {
+    /// Equal.
+    Exact(String),
+    /// Matches as a whole.
+    Regex(regex::Regex),
+    /// Present with any value.
+    Present,
+}
+
+/// Changes to the request line before it is sent.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// The path.
+    pub path: Option<PathRewrite>,
+    /// The `host`.
+    pub host: Option<String>,
+}
+
+/// How the path is rewritten; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// The whole path.
+    Full(String),
+    /// The matched prefix only.
+    Prefix(String),
+}
+
+/// Bounds, each with its default beside it in `limits.rs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Worker threads (default: one per core).
+    pub workers: usize,
+    /// Most bytes of a request head (64 KiB).
+    pub header_bytes: usize,
+    /// Most fields of a head (100).
+    pub header_count: usize,
+    /// Most body bytes that a stage holds (1 MiB).
+    pub buffer_bytes: usize,
+    /// Most open client connections (10 000).
+    pub connections: usize,
+    /// Time for a whole request head (30 s).
+    pub header_timeout: Duration,
+    /// Idle time of a kept connection (60 s).
+    pub idle_timeout: Duration,
+    /// How long a shutdown, or an old generation after a swap, waits for what runs (30 s).
+    pub drain_timeout: Duration,
+    /// Concurrent HTTP/2 streams per connection (100).
+    pub http2_streams: u32,
+    /// Most body bytes of a callout's answer (1 MiB).
+    pub callout_bytes: usize,
+    /// Open callouts per filter and worker (1000).
+    pub callouts: usize,
+}
