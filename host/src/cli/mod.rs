@@ -1,1 +1,88 @@
-//! The command line: one file per verb.
+//! The command line: arguments, one file per verb, exit codes.
+//!
+//! Standard output is for data (addresses, access records, results of a check), standard error for talk (the log).
+
+mod check;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What the process's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok,
+    /// The configuration or a plugin is not valid; starting again will not help.
+    Invalid,
+    /// The machine refused something: a port in use, a missing permission.
+    Environment,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // 2 is taken by usage errors, which the argument parser answers itself.
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Invalid => 1,
+            Exit::Environment => 3,
+        })
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "sluicegate", version, about, long_about = None, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid, 2 wrong usage, 3 the machine refused (port in use, permission).";
+
+/// Options of every verb.
+#[derive(Args)]
+struct Common {
+    /// The configuration file.
+    #[arg(short, long, global = true, default_value = "gateway.json", value_name = "FILE")]
+    config: PathBuf,
+    /// How log lines are written to standard error. What is logged is chosen by RUST_LOG.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve requests (the default). Files are watched: plugins and configuration are exchanged without a restart.
+    Run,
+    /// Load everything exactly as `run` would, report every problem, and exit.
+    #[command(alias = "validate")]
+    Check(check::Options),
+}
+
+/// Parses the arguments and runs one verb.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let format = match arguments.common.log_format {
+        LogFormat::Text => crate::observe::logging::Format::Text,
+        LogFormat::Json => crate::observe::logging::Format::Json,
+    };
+    let exit = match arguments.verb.unwrap_or(Verb::Run) {
+        Verb::Run => {
+            crate::observe::logging::init(format);
+            run::exec(&arguments.common.config)
+        }
+        Verb::Check(options) => check::exec(&arguments.common.config, &options),
+    };
+    exit.into()
+}

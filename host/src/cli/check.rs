@@ -1,0 +1,65 @@
+//! `sluicegate check`: everything that `run` would load, loaded; every problem told.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+
+use super::Exit;
+use crate::config::Problems;
+use crate::gateway::{self, StartError};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// How the result is written to standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+pub(super) fn exec(config: &Path, options: &Options) -> Exit {
+    match (gateway::check(config), options.output) {
+        (Ok(summary), Output::Text) => {
+            say(&summary.to_string());
+            Exit::Ok
+        }
+        (Ok(summary), Output::Json) => {
+            say(&serde_json::json!({ "valid": true, "problems": [], "summary": summary.to_json() }).to_string());
+            Exit::Ok
+        }
+        (Err(StartError::Invalid(problems)), Output::Text) => {
+            print_problems(&problems);
+            Exit::Invalid
+        }
+        (Err(StartError::Invalid(problems)), Output::Json) => {
+            say(&serde_json::json!({ "valid": false, "problems": problems.to_json() }).to_string());
+            Exit::Invalid
+        }
+        (Err(StartError::Environment(error)), _) => {
+            warn_line(&format!("sluicegate: {error:#}"));
+            Exit::Environment
+        }
+    }
+}
+
+/// Problems go to standard error, with the source line and a caret when a person is reading.
+pub(super) fn print_problems(problems: &Problems) {
+    let text = if std::io::stderr().is_terminal() { problems.pretty() } else { problems.to_string() };
+    warn_line(text.trim_end());
+    let count = problems.len();
+    warn_line(&format!("{count} problem{} found.", if count == 1 { "" } else { "s" }));
+}
+
+fn say(line: &str) {
+    // A closed pipe is the reader's choice and no problem of ours.
+    drop(writeln!(std::io::stdout().lock(), "{line}"));
+}
+
+fn warn_line(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}

@@ -1,0 +1,191 @@
+//! The control thread: starts the workers, waits for signals and changes, reloads, drains.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::generation::{Builder, Change, Generation};
+use super::sockets::{Bound, Listening};
+use super::status::GatewayStatus;
+use super::watch::{self, Watched};
+use super::worker::{Adoption, Workers};
+use super::{StartError, short};
+use crate::admin::Admin;
+use crate::config::Problems;
+use crate::observe::GatewayMetrics;
+use crate::state::State;
+
+/// Serves `first` and what follows it, until SIGTERM or SIGINT.
+pub(super) fn serve(path: &Path, builder: Builder, first: Arc<Generation>, state: Arc<State>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let metrics = Arc::new(GatewayMetrics::default());
+    let status = Arc::new(GatewayStatus::default());
+    let workers = Workers::start(&first, &state, &metrics).context("cannot start the workers")?;
+    let mut reloader = Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(&first), status, metrics };
+    let addresses = reloader.publish(Arc::clone(&first))?;
+    let admin = Admin { state, metrics: Arc::clone(&reloader.metrics), status: Arc::clone(&reloader.status) as _ };
+    runtime.block_on(async {
+        let admin = serve_admin(&first, admin).await?;
+        let reloader = Arc::new(Mutex::new(reloader));
+        watch_files(path, &first, &reloader)?;
+        announce(&addresses, admin);
+        control(path, &reloader).await
+    })?;
+    Ok(())
+}
+
+/// What is needed to go from one generation to the next. Shared by the watching thread and SIGHUP; one reload at a time.
+struct Reloader {
+    builder: Builder,
+    workers: Workers,
+    listening: Listening,
+    current: Arc<Generation>,
+    status: Arc<GatewayStatus>,
+    metrics: Arc<GatewayMetrics>,
+}
+
+impl Reloader {
+    /// Builds what is on disk now and publishes it; on anything wrong the current generation goes on serving.
+    fn reload(&mut self) {
+        let started = Instant::now();
+        match self.builder.build(Some(&self.current)) {
+            Ok(generation) => {
+                if let Err(error) = self.publish(Arc::new(generation)) {
+                    self.refused(&[format!("{error:#}")]);
+                } else {
+                    let generation = self.current.number;
+                    info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
+                }
+            }
+            Err(problems) => self.refused(&lines(&problems)),
+        }
+    }
+
+    /// Hands a finished generation to every worker and waits until all have taken it over.
+    fn publish(&mut self, generation: Arc<Generation>) -> Result<Vec<SocketAddr>> {
+        let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
+        let gone = self.listening.gone(&generation.config);
+        self.listening.update(&bound, &gone);
+        let addresses = bound.iter().map(|bound| bound.actual).collect();
+        let adopted = self.workers.adopt(&generation, bound, &gone);
+        report(&generation, &adopted);
+        self.status.published(&generation);
+        self.metrics.reload(true, generation.number);
+        self.current = generation;
+        Ok(addresses)
+    }
+
+    fn refused(&self, reasons: &[String]) {
+        for reason in reasons {
+            error!(reason, "Change refused.");
+        }
+        let generation = self.current.number;
+        warn!(generation, problems = reasons.len(), "The previous configuration keeps serving.");
+        self.status.refused(reasons);
+        self.metrics.reload(false, generation);
+    }
+
+    fn watched(&self, path: &Path) -> Watched {
+        Watched { config: Some(path.to_owned()), plugins: self.current.config.plugins.dir.clone() }
+    }
+}
+
+/// One line per plugin that changed.
+fn report(generation: &Generation, adopted: &Adoption) {
+    for Change { plugin, old, new, compile, configure } in &generation.changes {
+        let (compile_ms, configure_ms) = (milliseconds(*compile), milliseconds(*configure));
+        let draining = adopted.draining;
+        match (old.as_deref(), new.as_deref()) {
+            (Some(old), Some(new)) => {
+                info!(plugin = %plugin, old = short(old), new = short(new), compile_ms, configure_ms, draining, "Plugin swapped.");
+            }
+            (None, Some(new)) => info!(plugin = %plugin, new = short(new), compile_ms, configure_ms, "Plugin loaded."),
+            (old, None) => info!(plugin = %plugin, old = old.map(short), draining, "Plugin no longer in use."),
+        }
+    }
+}
+
+fn watch_files(path: &Path, first: &Generation, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
+    let watched = Watched { config: Some(path.to_owned()), plugins: first.config.plugins.dir.clone() };
+    let (reloader, path) = (Arc::clone(reloader), path.to_owned());
+    watch::spawn(watched, move || {
+        let mut reloader = lock(&reloader);
+        reloader.reload();
+        Some(reloader.watched(&path))
+    })
+    .context("cannot watch files")
+}
+
+/// A panic in a reload has been logged; the generation that serves is whole, so the next reload may go on.
+fn lock(reloader: &Mutex<Reloader>) -> MutexGuard<'_, Reloader> {
+    reloader.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve_admin(generation: &Generation, admin: Admin) -> Result<Option<SocketAddr>> {
+    let Some(address) = generation.config.admin else { return Ok(None) };
+    let failed = || format!("cannot listen on {address} (admin)");
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(failed)?;
+    let actual = listener.local_addr().with_context(failed)?;
+    tokio::spawn(crate::admin::serve(listener, Arc::new(admin)));
+    Ok(Some(actual))
+}
+
+/// Tells on standard output where requests go; the last line says that they are served.
+fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+    let mut out = std::io::stdout().lock();
+    let mut text = String::new();
+    for address in addresses {
+        text.push_str(&format!("listening http://{address}\n"));
+    }
+    if let Some(address) = admin {
+        text.push_str(&format!("admin http://{address}\n"));
+    }
+    text.push_str("ready\n");
+    // Nobody may be reading; the log says the same.
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+async fn control(_path: &Path, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                let reloader = Arc::clone(reloader);
+                drop(tokio::task::spawn_blocking(move || lock(&reloader).reload()));
+            }
+        }
+    }
+    info!("Draining: no new connections, running requests finish. A second signal ends at once.");
+    let drained = {
+        let reloader = Arc::clone(reloader);
+        tokio::task::spawn_blocking(move || lock(&reloader).workers.drain())
+    };
+    tokio::select! {
+        _ = terminate.recv() => std::process::exit(FORCED),
+        _ = interrupt.recv() => std::process::exit(FORCED),
+        done = drained => done.context("draining failed")?,
+    }
+    info!("Drained.");
+    Ok(())
+}
+
+/// The exit code of a gateway that was told twice to end.
+const FORCED: i32 = 130;
+
+fn lines(problems: &Problems) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}

@@ -1,0 +1,228 @@
+//! One immutable, fully built configuration, and how it is built beside the one that serves.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::library::Library;
+use crate::config::{self, Config, FilterEntry, Loaded, Problem, Problems};
+use crate::observe::FilterLedger;
+use crate::route::Router;
+use crate::state::State;
+use crate::wasm::{self, Engine, FilterSpec, Plugin};
+
+/// Everything that a worker needs to serve: checked, compiled, and proven to start.
+pub(super) struct Generation {
+    /// Counts up from 1.
+    pub(super) number: u64,
+    pub(super) config: Arc<Config>,
+    pub(super) router: Arc<Router>,
+    /// The filters of every request, before those of its route.
+    pub(super) global: Vec<Arc<FilterSpec>>,
+    /// The filters of each route, in the order of the configuration's routes.
+    pub(super) routes: Vec<Vec<Arc<FilterSpec>>>,
+    /// Plugins in use, by name.
+    pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
+    /// What building it took, per plugin that was not in use before or changed.
+    pub(super) changes: Vec<Change>,
+}
+
+/// A plugin that is not the same in this generation as in the one before.
+pub(super) struct Change {
+    pub(super) plugin: Arc<str>,
+    /// Digest in the previous generation; `None` for a plugin that was not in use.
+    pub(super) old: Option<Arc<str>>,
+    /// Digest now; `None` when it is no longer in use.
+    pub(super) new: Option<Arc<str>>,
+    pub(super) compile: Duration,
+    pub(super) configure: Duration,
+}
+
+impl Generation {
+    /// Every filter entry: the global ones, then those of the routes.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &Arc<FilterSpec>> {
+        self.global.iter().chain(self.routes.iter().flatten())
+    }
+}
+
+/// Builds generations. Lives on a thread of its own, away from the workers.
+pub(super) struct Builder {
+    path: PathBuf,
+    library: Library,
+    state: Arc<State>,
+}
+
+impl Builder {
+    pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>) -> Self {
+        Self { path, library: Library::new(engine, PathBuf::new()), state }
+    }
+
+    /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
+    /// Filters that are the same as in `previous` keep their identity, and so their instances.
+    ///
+    /// # Errors
+    /// Every problem found, with its place.
+    pub(super) fn build(&mut self, previous: Option<&Generation>) -> Result<Generation, Problems> {
+        let loaded = config::load(&self.path)?;
+        self.library.look_in(&loaded.config.plugins.dir);
+        let mut problems = Vec::new();
+        let plugins = self.load_plugins(&loaded, &mut problems);
+        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, problems };
+        let global = assembly.specs(&loaded.config.filters);
+        let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
+        let mut problems = assembly.problems;
+        let mut configure = BTreeMap::new();
+        // Guests are started only when everything else is right: their words about a broken configuration would mislead.
+        if problems.is_empty() {
+            for spec in global.iter().chain(routes.iter().flatten()) {
+                self.prove(spec, previous, &loaded, &mut configure, &mut problems);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Problems::from(problems));
+        }
+        let kept: Vec<_> = plugins.values().chain(previous.iter().flat_map(|old| old.plugins.values())).cloned().collect();
+        self.library.retain(&kept);
+        Ok(Generation {
+            number: previous.map_or(1, |old| old.number + 1),
+            router: Arc::new(Router::new(&loaded.config.routes)),
+            changes: changes(previous, &plugins, &configure),
+            config: Arc::new(loaded.config),
+            global,
+            routes,
+            plugins,
+        })
+    }
+
+    /// Compiles every plugin that some filter uses.
+    fn load_plugins(&mut self, loaded: &Loaded, problems: &mut Vec<Problem>) -> BTreeMap<Arc<str>, Arc<Plugin>> {
+        let mut plugins: BTreeMap<Arc<str>, Option<Arc<Plugin>>> = BTreeMap::new();
+        for entry in entries(&loaded.config) {
+            if plugins.contains_key(&entry.plugin) {
+                continue;
+            }
+            let found = match self.library.load(&entry.plugin) {
+                Some(Ok(plugin)) => Some(plugin),
+                Some(Err(error)) => {
+                    let message = format!("plugin \"{}\": {error}", entry.plugin);
+                    problems.push(loaded.origins.plugin_problem(&entry.path, message, None));
+                    None
+                }
+                None => {
+                    let dir = loaded.config.plugins.dir.display();
+                    let message = format!("unknown plugin \"{}\": not in {dir}, not built in", entry.plugin);
+                    let names = self.library.names();
+                    let meant = config::suggest::closest(&entry.plugin, names.iter().map(String::as_str));
+                    problems.push(loaded.origins.plugin_problem(&entry.path, message, meant.map(str::to_owned)));
+                    None
+                }
+            };
+            plugins.insert(Arc::clone(&entry.plugin), found);
+        }
+        plugins.into_iter().filter_map(|(name, plugin)| Some((name, plugin?))).collect()
+    }
+
+    /// Starts a filter that is new in this generation once, away from traffic.
+    fn prove(
+        &self,
+        spec: &Arc<FilterSpec>,
+        previous: Option<&Generation>,
+        loaded: &Loaded,
+        configure: &mut BTreeMap<Arc<str>, Duration>,
+        problems: &mut Vec<Problem>,
+    ) {
+        if previous.is_some_and(|old| old.specs().any(|known| Arc::ptr_eq(known, spec))) {
+            return;
+        }
+        let started = Instant::now();
+        if let Err(error) = wasm::canary(spec, &self.state) {
+            problems.push(loaded.origins.problem(&spec.path, "", error.to_string(), None));
+        }
+        *configure.entry(Arc::clone(&spec.name)).or_default() += started.elapsed();
+    }
+}
+
+/// Filter entries → specs, against one loaded configuration.
+struct Assembly<'a> {
+    loaded: &'a Loaded,
+    plugins: &'a BTreeMap<Arc<str>, Arc<Plugin>>,
+    previous: Option<&'a Generation>,
+    problems: Vec<Problem>,
+}
+
+impl Assembly<'_> {
+    fn specs(&mut self, entries: &[FilterEntry]) -> Vec<Arc<FilterSpec>> {
+        entries.iter().filter_map(|entry| self.spec(entry)).collect()
+    }
+
+    /// `None` when the plugin is not there, which has been reported.
+    fn spec(&mut self, entry: &FilterEntry) -> Option<Arc<FilterSpec>> {
+        let plugin = self.plugins.get(&entry.plugin)?;
+        let mut upstreams = entry.upstreams.clone();
+        if let Some(schema) = &plugin.schema {
+            let (problems, named) = config::schema::check_config(schema, entry, &self.loaded.config, &self.loaded.origins);
+            self.problems.extend(problems);
+            upstreams.extend(named);
+        }
+        let same = |known: &&Arc<FilterSpec>| {
+            Arc::ptr_eq(&known.plugin, plugin)
+                && known.path == entry.path
+                && known.config == entry.config
+                && known.upstreams == upstreams
+                && (known.on_error, known.deadline, known.memory) == (entry.on_error, entry.deadline, entry.memory)
+                && (known.pause, &known.env) == (entry.pause, &entry.env)
+        };
+        if let Some(known) = self.previous.and_then(|old| old.specs().find(same)) {
+            return Some(Arc::clone(known));
+        }
+        Some(Arc::new(FilterSpec {
+            name: Arc::clone(&entry.plugin),
+            path: Arc::clone(&entry.path),
+            plugin: Arc::clone(plugin),
+            config: Arc::clone(&entry.config),
+            on_error: entry.on_error,
+            deadline: entry.deadline,
+            memory: entry.memory,
+            upstreams,
+            pause: entry.pause,
+            env: entry.env.clone(),
+            ledger: Arc::new(FilterLedger::new(&entry.plugin, &entry.path, &plugin.digest)),
+        }))
+    }
+}
+
+/// All filter entries of a configuration.
+fn entries(config: &Config) -> impl Iterator<Item = &FilterEntry> {
+    config.filters.iter().chain(config.routes.iter().flat_map(|route| &route.filters))
+}
+
+fn changes(
+    previous: Option<&Generation>,
+    plugins: &BTreeMap<Arc<str>, Arc<Plugin>>,
+    configure: &BTreeMap<Arc<str>, Duration>,
+) -> Vec<Change> {
+    let empty = BTreeMap::new();
+    let before = previous.map_or(&empty, |old| &old.plugins);
+    let changed = plugins.iter().filter_map(|(name, plugin)| {
+        let old = before.get(name);
+        if old.is_some_and(|old| old.digest == plugin.digest) {
+            return None;
+        }
+        Some(Change {
+            plugin: Arc::clone(name),
+            old: old.map(|old| Arc::clone(&old.digest)),
+            new: Some(Arc::clone(&plugin.digest)),
+            compile: plugin.compile_time,
+            configure: configure.get(name).copied().unwrap_or_default(),
+        })
+    });
+    let gone = before.iter().filter(|(name, _)| !plugins.contains_key(*name)).map(|(name, plugin)| Change {
+        plugin: Arc::clone(name),
+        old: Some(Arc::clone(&plugin.digest)),
+        new: None,
+        compile: Duration::ZERO,
+        configure: Duration::ZERO,
+    });
+    changed.chain(gone).collect()
+}

@@ -1,0 +1,116 @@
+//! Where plugins come from: files of the drop-in directory first, else the modules built into the binary.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::wasm::{Engine, Plugin, PluginError};
+
+/// Largest module that is read from disk, bytes. Compilers write filters of a few megabytes at most; Go's reach 21.
+const MODULE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Finds modules by name and compiles each content once.
+pub(super) struct Library {
+    engine: Engine,
+    dir: PathBuf,
+    /// By digest: what the current and the previous generation use, so that going back costs nothing.
+    compiled: HashMap<String, Arc<Plugin>>,
+}
+
+impl Library {
+    pub(super) fn new(engine: Engine, dir: PathBuf) -> Self {
+        Self { engine, dir, compiled: HashMap::new() }
+    }
+
+    /// Looks in another directory from now on.
+    pub(super) fn look_in(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.dir);
+    }
+
+    /// The names that exist, for suggestions.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = files(&self.dir).into_keys().collect();
+        names.extend(sluicegate_bundle::plugins().iter().map(|(name, _)| (*name).to_owned()));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The compiled plugin of that name as it is on disk now; `None` when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no plugin.
+    pub(super) fn load(&mut self, name: &str) -> Option<Result<Arc<Plugin>, PluginError>> {
+        let bytes = match files(&self.dir).get(name) {
+            Some(path) => match read(path) {
+                Ok(bytes) => bytes,
+                Err(error) => return Some(Err(error)),
+            },
+            None => sluicegate_bundle::plugin(name)?.to_vec(),
+        };
+        Some(self.compile(name, &bytes))
+    }
+
+    /// Forgets what is not among `keep`.
+    pub(super) fn retain(&mut self, keep: &[Arc<Plugin>]) {
+        self.compiled.retain(|_, plugin| keep.iter().any(|kept| Arc::ptr_eq(kept, plugin)));
+    }
+
+    /// What is hashed is what is run: the digest is taken of the very bytes that are compiled.
+    fn compile(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
+        let key = format!("{name}:{:x}", HexDigest(&Sha256::digest(bytes)));
+        if let Some(plugin) = self.compiled.get(&key) {
+            return Ok(Arc::clone(plugin));
+        }
+        let plugin = Arc::new(self.engine.load(name, bytes)?);
+        self.compiled.insert(key, Arc::clone(&plugin));
+        Ok(plugin)
+    }
+}
+
+/// The `.wasm` files of a directory by plugin name; a directory that does not exist has none.
+fn files(dir: &Path) -> BTreeMap<String, PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm") && path.is_file())
+        .collect();
+    paths.sort();
+    let named = |path: PathBuf| Some((plugin_name(path.file_stem()?.to_str()?), path));
+    paths.into_iter().filter_map(named).collect()
+}
+
+/// A file's stem as a plugin's name: `_` and `-` are the same.
+pub(super) fn plugin_name(stem: &str) -> String {
+    stem.replace('_', "-")
+}
+
+/// Reads a regular file whole, once, within the bound.
+fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let failed = |error: std::io::Error| PluginError(format!("cannot read {}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(PluginError(format!("{} is not a file", path.display())));
+    }
+    if metadata.len() > MODULE_BYTES_MAX {
+        let limit = MODULE_BYTES_MAX / (1024 * 1024);
+        return Err(PluginError(format!("{} is larger than {limit} MiB", path.display())));
+    }
+    let mut bytes = Vec::new();
+    file.take(MODULE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Bytes printed as lower-case hex.
+struct HexDigest<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for HexDigest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

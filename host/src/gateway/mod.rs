@@ -1,0 +1,122 @@
+//! The one place that knows every part: configuration → plugins → routes → listeners → workers; reload; drain.
+//!
+//! A control thread (the process's first) waits for signals and file changes. Everything that takes time - reading,
+//! compiling, starting guests - happens on a thread of its own, and the result reaches the workers as one finished
+//! [`Generation`]. What goes wrong before that changes nothing.
+
+mod control;
+mod generation;
+mod library;
+mod sockets;
+mod status;
+mod watch;
+mod worker;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::config::Problems;
+use crate::state::State;
+use crate::wasm::Engine;
+use generation::{Builder, Generation};
+
+/// Why the gateway does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration or a plugin is not valid.
+    Invalid(Problems),
+    /// The machine refused something.
+    Environment(anyhow::Error),
+}
+
+impl From<Problems> for StartError {
+    fn from(problems: Problems) -> Self {
+        Self::Invalid(problems)
+    }
+}
+
+impl From<anyhow::Error> for StartError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Environment(error)
+    }
+}
+
+/// Serves the configuration at `path` until SIGTERM or SIGINT, and follows its changes.
+///
+/// # Errors
+/// The first generation cannot be built, or an address cannot be bound.
+pub fn run(path: &Path) -> Result<(), StartError> {
+    let engine = Engine::new().map_err(anyhow::Error::from)?;
+    let state = Arc::new(State::default());
+    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state));
+    let first = Arc::new(builder.build(None)?);
+    control::serve(path, builder, first, state)
+}
+
+/// Loads everything that [`run`] would load, and starts every filter once.
+///
+/// # Errors
+/// Every problem found.
+pub fn check(path: &Path) -> Result<Summary, StartError> {
+    let engine = Engine::new().map_err(anyhow::Error::from)?;
+    let generation = Builder::new(path.to_owned(), engine, Arc::new(State::default())).build(None)?;
+    Ok(Summary::of(&generation))
+}
+
+/// What a checked configuration consists of.
+pub struct Summary {
+    listeners: usize,
+    routes: usize,
+    upstreams: usize,
+    filters: usize,
+    /// Name, digest, warnings.
+    plugins: Vec<(String, String, Vec<String>)>,
+}
+
+impl Summary {
+    fn of(generation: &Generation) -> Self {
+        let plugins = generation.plugins.values();
+        Self {
+            listeners: generation.config.listeners.len(),
+            routes: generation.config.routes.len(),
+            upstreams: generation.config.upstreams.len(),
+            filters: generation.specs().count(),
+            plugins: plugins.map(|p| (p.name.to_string(), p.digest.to_string(), p.warnings.clone())).collect(),
+        }
+    }
+
+    /// For `-o json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let plugin = |(name, digest, warnings): &(String, String, Vec<String>)| json!({ "name": name, "digest": digest, "warnings": warnings });
+        json!({
+            "listeners": self.listeners,
+            "routes": self.routes,
+            "upstreams": self.upstreams,
+            "filters": self.filters,
+            "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listeners, routes, upstreams, filters, plugins } = self;
+        write!(f, "valid: {listeners} listeners, {routes} routes, {upstreams} upstreams, {filters} filters")?;
+        for (name, digest, warnings) in plugins {
+            write!(f, "\nplugin {name} {}", short(digest))?;
+            for warning in warnings {
+                write!(f, "\n  warning: {warning}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The part of a digest that people compare.
+fn short(digest: &str) -> &str {
+    digest.get(..8).unwrap_or(digest)
+}

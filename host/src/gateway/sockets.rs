@@ -1,0 +1,58 @@
+//! Which addresses are listened on: bound before a generation is published, so that an address in use changes nothing.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::listener;
+
+/// One socket per worker for an address, all on the same port.
+pub(super) struct Bound {
+    /// As it stands in the configuration: port 0 stays 0.
+    pub(super) configured: SocketAddr,
+    /// What the kernel gave.
+    pub(super) actual: SocketAddr,
+    pub(super) sockets: Vec<TcpListener>,
+}
+
+/// The addresses that the workers listen on now: as configured → as bound.
+#[derive(Default)]
+pub(super) struct Listening(BTreeMap<SocketAddr, SocketAddr>);
+
+impl Listening {
+    /// Binds what `config` adds, for every worker.
+    ///
+    /// # Errors
+    /// An address is in use or not allowed; nothing has changed.
+    pub(super) fn bind_new(&self, config: &Config, workers: usize) -> Result<Vec<Bound>> {
+        let new = config.listeners.iter().filter(|listener| !self.0.contains_key(&listener.address));
+        new.map(|listener| bind(listener.address, workers)).collect()
+    }
+
+    /// The addresses that `config` no longer has.
+    pub(super) fn gone(&self, config: &Config) -> Vec<SocketAddr> {
+        let kept = |address: &SocketAddr| config.listeners.iter().any(|listener| listener.address == *address);
+        self.0.keys().copied().filter(|address| !kept(address)).collect()
+    }
+
+    /// Remembers what has been handed to the workers.
+    pub(super) fn update(&mut self, bound: &[Bound], gone: &[SocketAddr]) {
+        for address in gone {
+            self.0.remove(address);
+        }
+        self.0.extend(bound.iter().map(|bound| (bound.configured, bound.actual)));
+    }
+}
+
+fn bind(configured: SocketAddr, workers: usize) -> Result<Bound> {
+    let failed = || format!("cannot listen on {configured}");
+    let first = listener::bind(configured).with_context(failed)?;
+    let actual = first.local_addr().with_context(failed)?;
+    let mut sockets = vec![first];
+    while sockets.len() < workers {
+        sockets.push(listener::bind(actual).with_context(failed)?);
+    }
+    Ok(Bound { configured, actual, sockets })
+}

@@ -1,0 +1,78 @@
+//! What the admin API tells of the gateway as a whole.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::generation::Generation;
+use crate::admin::Status;
+use crate::observe::FilterLedger;
+
+/// The current generation and how the last change went.
+#[derive(Default)]
+pub(super) struct GatewayStatus(RwLock<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    generation: Option<Arc<Generation>>,
+    loaded_at: u64,
+    /// Why the last change was refused; empty after one that was taken.
+    refused: Vec<String>,
+    draining: bool,
+}
+
+impl GatewayStatus {
+    pub(super) fn published(&self, generation: &Arc<Generation>) {
+        self.change(|inner| {
+            inner.generation = Some(Arc::clone(generation));
+            inner.loaded_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+            inner.refused.clear();
+        });
+    }
+
+    pub(super) fn refused(&self, reasons: &[String]) {
+        self.change(|inner| reasons.clone_into(&mut inner.refused));
+    }
+
+    pub(super) fn draining(&self) {
+        self.change(|inner| inner.draining = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&Inner) -> R) -> R {
+        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Status for GatewayStatus {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        self.read(|inner| match (&inner.generation, inner.draining) {
+            (_, true) => Err(vec!["draining".to_owned()]),
+            (None, _) => Err(vec!["starting".to_owned()]),
+            (Some(_), false) => Ok(()),
+        })
+    }
+
+    fn generation(&self) -> Value {
+        self.read(|inner| {
+            let Some(generation) = &inner.generation else { return Value::Null };
+            let plugin = |plugin: &Arc<crate::wasm::Plugin>| json!({ "name": &*plugin.name, "digest": &*plugin.digest });
+            json!({
+                "number": generation.number,
+                "loaded_at": inner.loaded_at,
+                "routes": generation.config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
+                "plugins": generation.plugins.values().map(plugin).collect::<Vec<_>>(),
+                "last_change": if inner.refused.is_empty() { "taken" } else { "refused" },
+                "problems": &inner.refused,
+            })
+        })
+    }
+
+    fn filters(&self) -> Vec<Arc<FilterLedger>> {
+        self.read(|inner| inner.generation.iter().flat_map(|g| g.specs()).map(|spec| Arc::clone(&spec.ledger)).collect())
+    }
+}

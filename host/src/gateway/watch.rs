@@ -1,0 +1,137 @@
+//! Files that may change while the gateway runs → one event per settled change.
+//!
+//! Notifications only say when to look; what counts is a snapshot of names, sizes, times and inodes. Directories are
+//! watched, not files, so that atomic renames and symlink exchanges (as Kubernetes does with ConfigMaps) are seen, and
+//! a slow poll finds what notifications miss (network file systems, bind mounts).
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tracing::{debug, warn};
+
+/// Two equal snapshots this far apart: the change is whole, as far as anyone can tell from outside.
+const SETTLE: Duration = Duration::from_millis(20);
+/// A file that keeps changing is looked at all the same after this time.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// How often to look without any notification.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What is watched: the configuration file and the `.wasm` files of the plugins directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    pub(super) config: Option<PathBuf>,
+    pub(super) plugins: PathBuf,
+}
+
+/// What a file was like: length, modification and change times in nanoseconds, inode.
+type Stamp = (u64, i128, i128, u64);
+
+/// Starts the watching thread. `changed` is called on it for every settled change and says what to watch from then on; the
+/// thread ends when it returns `None`.
+pub(super) fn spawn(
+    watched: Watched,
+    mut changed: impl FnMut() -> Option<Watched> + Send + 'static,
+) -> std::io::Result<()> {
+    // Notifications only have to wake the thread once, however many there are.
+    let (wake, woken) = sync_channel::<()>(1);
+    let work = move || {
+        let mut watched = watched;
+        let mut watcher = watch(&watched, &wake);
+        let mut known = snapshot(&watched);
+        loop {
+            match woken.recv_timeout(POLL) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if snapshot(&watched) == known {
+                continue;
+            }
+            known = settle(&watched, &woken);
+            let Some(next) = changed() else { return };
+            if next != watched {
+                watched = next;
+                known = snapshot(&watched);
+            }
+            // Exchanged symlinks lead to other directories: watch where they lead now.
+            watcher = watch(&watched, &wake).or(watcher);
+        }
+    };
+    std::thread::Builder::new().name("watch".to_owned()).spawn(work).map(drop)
+}
+
+/// Waits until nothing changes any more, or for [`SETTLE_MAX`].
+fn settle(watched: &Watched, woken: &Receiver<()>) -> BTreeMap<PathBuf, Stamp> {
+    let started = Instant::now();
+    let mut before = snapshot(watched);
+    loop {
+        pause(woken);
+        let now = snapshot(watched);
+        if now == before || started.elapsed() > SETTLE_MAX {
+            return now;
+        }
+        before = now;
+    }
+}
+
+/// Lets [`SETTLE`] pass, whatever is notified meanwhile.
+fn pause(woken: &Receiver<()>) {
+    let until = Instant::now() + SETTLE;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        if woken.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
+}
+
+fn snapshot(watched: &Watched) -> BTreeMap<PathBuf, Stamp> {
+    let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
+    let modules = modules.filter(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    modules.chain(watched.config.clone()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()
+}
+
+/// Follows symlinks: what matters is the content that would be read.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let modified = nanos(metadata.mtime(), metadata.mtime_nsec());
+    let changed = nanos(metadata.ctime(), metadata.ctime_nsec());
+    Some((metadata.len(), modified, changed, metadata.ino()))
+}
+
+/// Watches the directories in which the files stand and those that symlinks lead to. Polling goes on where this fails.
+fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
+    let wake = wake.clone();
+    // A full channel means that a wake-up is pending already.
+    let notified = move |_: notify::Result<notify::Event>| drop(wake.try_send(()));
+    let mut watcher = notify::recommended_watcher(notified)
+        .inspect_err(|error| warn!(%error, "File notifications are not available; polling every second."))
+        .ok()?;
+    for directory in directories(watched) {
+        if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+            debug!(%error, directory = %directory.display(), "Directory is not watched; polling every second.");
+        }
+    }
+    Some(watcher)
+}
+
+fn directories(watched: &Watched) -> Vec<PathBuf> {
+    let config = watched.config.iter().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
+    let mut found: Vec<PathBuf> = config.flatten().filter_map(|file| parent(&file)).collect();
+    found.push(watched.plugins.clone());
+    found.extend(snapshot(watched).keys().filter_map(|file| parent(&std::fs::canonicalize(file).ok()?)));
+    // The plugins directory may appear later: its parent says when.
+    found.extend(parent(&watched.plugins));
+    found.sort();
+    found.dedup();
+    found.retain(|directory| directory.is_dir());
+    found
+}
+
+fn parent(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+}
