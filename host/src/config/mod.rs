@@ -1,10 +1,38 @@
 //! Words on disk → checked values. Everything here is valid by construction; nothing after it validates again.
+//!
+//! [`load`] reads `gateway.json`: JSON with comments and trailing commas, unknown keys refused, `${VAR}`, `${VAR:-default}`
+//! and `${file:path}` filled in inside string values. Every problem is reported at once, with its place and what was probably
+//! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
+
+mod check;
+mod compact;
+mod duration;
+mod fields;
+mod interpolate;
+mod load;
+mod node;
+mod origins;
+mod problem;
+pub mod schema;
+mod size;
+mod source;
+mod suggest;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use interpolate::{Environment, ProcessEnvironment};
+pub use load::{Loaded, load, parse};
+pub use origins::Origins;
+pub use problem::{Problem, Problems};
+pub use suggest::closest;
 
 pub use crate::filter::OnError;
 
@@ -59,7 +87,7 @@ pub struct Upstream {
 pub struct Target {
     /// Whether to speak TLS (`https://`).
     pub tls: bool,
-    /// Host name or address.
+    /// Host name or address, lower-case; an IPv6 address without brackets.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -75,14 +103,15 @@ pub enum UpstreamProtocol {
     Http2,
 }
 
-/// One filter of a chain: a plugin with its configuration.
-#[derive(Clone, Debug)]
+/// One filter of a chain: a plugin with its configuration. `Debug` leaves out what may hold secrets.
+#[derive(Clone)]
 pub struct FilterEntry {
     /// The plugin's name, `_` written as `-`.
     pub plugin: Arc<str>,
     /// Where the entry stands, for messages: `filters[1]`, `routes[0].filters[2]`.
     pub path: Arc<str>,
-    /// Its configuration, as the text handed to `proxy_on_configure`: JSON with the environment filled in.
+    /// Its configuration, as the text handed to `proxy_on_configure`: compact JSON with the environment filled in; the text
+    /// itself when it is one string; empty when there is none.
     pub config: Arc<str>,
     /// Applies to these requests only.
     pub when: Option<Match>,
@@ -100,6 +129,12 @@ pub struct FilterEntry {
     pub env: BTreeMap<String, String>,
 }
 
+impl fmt::Debug for FilterEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterEntry").field("path", &self.path).field("plugin", &self.plugin).finish_non_exhaustive()
+    }
+}
+
 /// What the value 1 from a headers callback means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PauseMeaning {
@@ -113,7 +148,7 @@ pub enum PauseMeaning {
 /// Match → chain → upstream.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Unique name.
+    /// Unique name; where it stands (`routes[3]`) when the file gives none.
     pub name: Arc<str>,
     /// Which requests.
     pub matches: Match,
@@ -123,7 +158,7 @@ pub struct Route {
     pub upstream: Arc<str>,
     /// What is rewritten before sending.
     pub rewrite: Rewrite,
-    /// Limit from the request's arrival to the response's last byte; `None` for none (default 15 s to the response's head…see docs).
+    /// Limit from the request's arrival to the response's last byte (default 15 s, as in Envoy); `None`, written `"0s"`, for none.
     pub timeout: Option<Duration>,
 }
 
@@ -191,7 +226,7 @@ pub enum PathRewrite {
     Prefix(String),
 }
 
-/// Bounds, each with its default beside it in `limits.rs`.
+/// Bounds; their defaults and the reasons for them are in `check/limits.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Worker threads (default: one per core).

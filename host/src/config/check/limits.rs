@@ -1,0 +1,100 @@
+//! Bounds: `limits`, each with its default and the reason for it.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::config::fields::Fields;
+use crate::config::node::Node;
+
+/// Most bytes of a request head: room for large cookies and tokens, as Envoy's 60 KiB.
+const HEADER_BYTES: usize = 64 << 10;
+/// Most fields of a head; browsers send 20, and each costs memory beyond its bytes.
+const HEADER_COUNT: usize = 100;
+/// Most body bytes that a stage holds, as Envoy's buffers.
+const BUFFER_BYTES: usize = 1 << 20;
+/// Most open client connections: with 16 KiB each, 160 MB.
+const CONNECTIONS: usize = 10_000;
+/// Time for a whole request head: a slow mobile network needs a few seconds, a slow attacker wants minutes.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle time of a kept connection: longer than load balancers in front keep theirs for most requests to reuse one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a shutdown or an old generation waits: orchestrators kill after 30 s by default.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Concurrent HTTP/2 streams per connection: the least that RFC 9113 §6.5.2 recommends.
+const HTTP2_STREAMS: u32 = 100;
+/// Most body bytes of a callout's answer: the guest gets it as one piece.
+const CALLOUT_BYTES: usize = 1 << 20;
+/// Open callouts per filter and worker: above it, the called service is the one that suffers.
+const CALLOUTS: usize = 1000;
+
+/// Sizes that make sense anywhere: 1 KiB to 1 GiB.
+const SIZES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+/// Timeouts that make sense anywhere.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            header_bytes: HEADER_BYTES,
+            header_count: HEADER_COUNT,
+            buffer_bytes: BUFFER_BYTES,
+            connections: CONNECTIONS,
+            header_timeout: HEADER_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            http2_streams: HTTP2_STREAMS,
+            callout_bytes: CALLOUT_BYTES,
+            callouts: CALLOUTS,
+        }
+    }
+}
+
+pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
+    let mut fields = Fields::of(node)?;
+    let mut get = Getter { fields: &mut fields };
+    let default = Limits::default();
+    let workers = get.count("workers", default.workers, 1..=1024);
+    let header_bytes = get.size("header_bytes", default.header_bytes, 1 << 10..=1 << 20);
+    let header_count = get.count("header_count", default.header_count, 1..=10_000);
+    let buffer_bytes = get.size("buffer_bytes", default.buffer_bytes, SIZES);
+    let connections = get.count("connections", default.connections, 1..=10_000_000);
+    let header_timeout = get.duration("header_timeout", default.header_timeout);
+    let idle_timeout = get.duration("idle_timeout", default.idle_timeout);
+    let drain_timeout = get.duration("drain_timeout", default.drain_timeout);
+    let http2_streams = get.count("http2_streams", HTTP2_STREAMS as usize, 1..=100_000);
+    let callout_bytes = get.size("callout_bytes", default.callout_bytes, SIZES);
+    let callouts = get.count("callouts", default.callouts, 1..=1_000_000);
+    fields.finish();
+    Some(Limits {
+        workers: workers?,
+        header_bytes: header_bytes?,
+        header_count: header_count?,
+        buffer_bytes: buffer_bytes?,
+        connections: connections?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        drain_timeout: drain_timeout?,
+        http2_streams: u32::try_from(http2_streams?).ok()?,
+        callout_bytes: callout_bytes?,
+        callouts: callouts?,
+    })
+}
+
+/// Reads one bound, or takes its default.
+struct Getter<'f, 'a> {
+    fields: &'f mut Fields<'a>,
+}
+
+impl Getter<'_, '_> {
+    fn count(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<u64>) -> Option<usize> {
+        self.fields.optional(key).map_or(Some(default), |node| node.count(bounds))
+    }
+    fn size(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<u64>) -> Option<usize> {
+        self.fields.optional(key).map_or(Some(default), |node| node.size(bounds))
+    }
+    fn duration(&mut self, key: &'static str, default: Duration) -> Option<Duration> {
+        self.fields.optional(key).map_or(Some(default), |node| node.duration(TIMEOUTS))
+    }
+}

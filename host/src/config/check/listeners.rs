@@ -1,0 +1,60 @@
+//! Where the gateway listens: `listeners`, `admin`.
+
+use std::net::SocketAddr;
+
+use super::all;
+use crate::config::Listener;
+use crate::config::fields::Fields;
+use crate::config::node::Node;
+
+pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
+    let nodes = node.some_elements()?;
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    let listeners = all(&nodes, |node| {
+        let address = free_address(node, &taken)?;
+        taken.push(address);
+        Some(Listener { address })
+    })?;
+    (!listeners.is_empty()).then_some(listeners)
+}
+
+pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {
+    let taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    free_address(node, &taken)
+}
+
+/// The address of an object with an `address`, when no listener has it. Port 0 is free each time.
+fn free_address(node: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
+    let mut fields = Fields::of(node)?;
+    let place = fields.required("address");
+    fields.finish();
+    let place = place?;
+    let address = address(&place)?;
+    if address.port() != 0 && taken.contains(&address) {
+        place.problem("a listener before it has this address");
+        return None;
+    }
+    Some(address)
+}
+
+fn address(node: &Node<'_>) -> Option<SocketAddr> {
+    let text = node.text()?;
+    if let Ok(address) = text.value.parse() {
+        return Some(address);
+    }
+    let suggestion = if text.secret { None } else { complete(&text.value) };
+    let message = format!("expected an address and a port such as \"127.0.0.1:8080\", found {}", text.shown);
+    node.problem_suggesting(message, suggestion);
+    None
+}
+
+/// The address that a short form of other programs means: `:8080`, `8080`, `localhost:8080`, `[::1]`.
+fn complete(text: &str) -> Option<String> {
+    let whole = match (text.strip_prefix("localhost"), text.strip_prefix(':')) {
+        (Some(port), _) => format!("127.0.0.1{port}"),
+        (_, Some(port)) => format!("0.0.0.0:{port}"),
+        _ if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
+        _ => format!("{text}:8080"),
+    };
+    whole.parse::<SocketAddr>().is_ok().then_some(whole)
+}

@@ -1,0 +1,114 @@
+//! Match → chain → upstream: `routes`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{UpstreamNames, all, filters, matches};
+use crate::config::fields::Fields;
+use crate::config::node::Node;
+use crate::config::{Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::route::host::Authority;
+
+/// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Most characters of a name: it becomes a label of metrics.
+const NAME_CHARS: usize = 128;
+
+pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Route>> {
+    let nodes = node.elements()?;
+    let mut names: HashMap<Arc<str>, Node<'_>> = HashMap::new();
+    all(&nodes, |node| route(node, upstreams, &mut names))
+}
+
+fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<Route> {
+    let mut fields = Fields::of(node)?;
+    let name = match fields.optional("name") {
+        Some(place) => name(&place, names),
+        None => Some(Arc::from(&*node.path)),
+    };
+    let matches = fields.optional("match").map_or_else(|| Some(Match::default()), |node| matches::condition(&node));
+    let filters =
+        fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
+    let upstream = fields.required("upstream").and_then(|node| upstreams.resolve(&node));
+    let rewrite = fields.optional("rewrite").map_or_else(
+        || Some(Rewrite::default()),
+        |node| rewrite(&node, matches.as_ref()),
+    );
+    let timeout = fields.optional("timeout").map_or(Some(TIMEOUT), |node| {
+        node.duration(Duration::ZERO..=Duration::from_secs(24 * 3600))
+    });
+    fields.finish();
+    Some(Route {
+        name: name?,
+        matches: matches?,
+        filters: filters?,
+        upstream: upstream?.into(),
+        rewrite: rewrite?,
+        timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
+    })
+}
+
+fn name<'a>(node: &Node<'a>, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<Arc<str>> {
+    let text = node.text()?;
+    if text.value.is_empty() || text.value.chars().count() > NAME_CHARS || text.value.contains(char::is_control) {
+        node.problem(format!("a route's name has 1 to {NAME_CHARS} characters, found {}", text.shown));
+        return None;
+    }
+    let name: Arc<str> = text.value.into();
+    if let Some(first) = names.get(&name) {
+        let place = node.document.source.position(first.span().start);
+        node.problem(format!("duplicate route name {}; the first is at {}:{}", text.shown, place.line, place.column));
+        return None;
+    }
+    names.insert(Arc::clone(&name), node.clone());
+    Some(name)
+}
+
+/// `matches` is `None` when the condition is faulty: then nothing is said about what it lacks.
+fn rewrite(node: &Node<'_>, matches: Option<&Match>) -> Option<Rewrite> {
+    let mut fields = Fields::of(node)?;
+    let path = fields.optional("path").map(|node| path(&node, matches));
+    let host = fields.optional("host").map(|node| host(&node));
+    fields.finish();
+    Some(Rewrite {
+        path: match path {
+            Some(path) => Some(path?),
+            None => None,
+        },
+        host: match host {
+            Some(host) => Some(host?),
+            None => None,
+        },
+    })
+}
+
+fn path(node: &Node<'_>, matches: Option<&Match>) -> Option<PathRewrite> {
+    let mut fields = Fields::of(node)?;
+    let kind = fields.one_of(&["full", "prefix"]);
+    fields.finish();
+    let (kind, place) = kind?;
+    let path = matches::plain_path(&place)?;
+    if kind == "full" {
+        return Some(PathRewrite::Full(path));
+    }
+    if matches.is_some_and(|matches| !matches!(matches.path, Some(PathMatch::Prefix(_)))) {
+        place.problem("a prefix is rewritten only where the route matches a path prefix");
+        return None;
+    }
+    Some(PathRewrite::Prefix(path))
+}
+
+/// A `host` header as it is sent, port included.
+fn host(node: &Node<'_>) -> Option<String> {
+    let text = node.text()?;
+    match Authority::parse(&text.value) {
+        Ok(Authority { host, port: Some(port) }) => Some(format!("{host}:{port}")),
+        Ok(Authority { host, port: None }) => Some(host.into_owned()),
+        Err(error) => {
+            node.problem(format!("{error}: {}", text.shown));
+            None
+        }
+    }
+}
