@@ -80,10 +80,30 @@ pub(super) struct Message {
     pub(super) trailers_at: Cell<Option<usize>>,
     /// Some stage changed the body, so its length is not what the sender said.
     pub(super) edited: Cell<bool>,
+    /// The head ends the message: neither body nor trailers follow.
+    pub(super) bodiless: Cell<bool>,
     /// A body that a filter gave to a message without one, from its head callback.
     pub(super) given: RefCell<Option<Bytes>>,
     /// What each stage holds.
     pub(super) stages: RefCell<Vec<StageState>>,
+}
+
+impl Message {
+    /// Starts the message over with this head.
+    pub(super) fn begin(&self, head: Headers, bodiless: bool) {
+        *self.head.borrow_mut() = Some(head);
+        *self.trailers.borrow_mut() = None;
+        self.edited.set(false);
+        self.bodiless.set(bodiless);
+        self.close();
+    }
+    /// Drops what is held and ends every right to change; heads and trailers stay readable.
+    pub(super) fn close(&self) {
+        self.head_at.set(None);
+        self.trailers_at.set(None);
+        *self.given.borrow_mut() = None;
+        self.stages.borrow_mut().fill_with(StageState::default);
+    }
 }
 
 /// What one stage holds of one direction.
@@ -98,7 +118,7 @@ pub(super) struct StageState {
 }
 
 /// How a filter ended or cut short the exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Interrupt {
     /// A local reply recorded by the stage of this index, not yet acted on.
     Reply(usize, LocalReply),
@@ -114,10 +134,12 @@ pub struct Exchange {
     pub progress: RefCell<Progress>,
     pub(super) request: Message,
     pub(super) response: Message,
-    /// The first interrupt wins.
+    /// Recorded and not yet acted on.
     pub(super) interrupt: RefCell<Option<Interrupt>>,
-    /// An interrupt was recorded at some time: later ones are ignored.
-    pub(super) interrupted: Cell<bool>,
+    /// A reply was recorded at some time: later ones are ignored.
+    replied: Cell<bool>,
+    /// A reset was recorded at some time: whatever comes later is ignored.
+    reset: Cell<bool>,
     /// `proxy_set_property`: path (parts joined by NUL) and value.
     properties: RefCell<Vec<(Box<[u8]>, Bytes)>>,
     /// Tasks that wait for an event of this exchange.
@@ -138,7 +160,8 @@ impl Exchange {
             request: message(),
             response: message(),
             interrupt: RefCell::default(),
-            interrupted: Cell::new(false),
+            replied: Cell::new(false),
+            reset: Cell::new(false),
             properties: RefCell::default(),
             wakers: RefCell::default(),
         })
@@ -149,10 +172,7 @@ impl Exchange {
         Stage { exchange: Rc::clone(self), index }
     }
     pub(super) fn message(&self, direction: Direction) -> &Message {
-        match direction {
-            Direction::Request => &self.request,
-            Direction::Response => &self.response,
-        }
+        direction.pick(&self.request, &self.response)
     }
     /// The head of a direction as it is now, readable from its arrival to the end of the stream.
     pub fn headers(&self, direction: Direction) -> Option<Ref<'_, Headers>> {
@@ -186,14 +206,27 @@ impl Exchange {
             wakers.push(waker.clone());
         }
     }
-    /// Records an interrupt unless there was one; `false` when this one is ignored.
+    /// Records what a filter asks for; `false` when it is ignored. The first reply wins, for ever; a reset is still heard
+    /// after a reply has been acted on.
     pub(super) fn interrupt(&self, interrupt: Interrupt) -> bool {
-        if self.interrupted.replace(true) {
+        let late = match interrupt {
+            Interrupt::Reply(..) => self.replied.replace(true),
+            Interrupt::Reset(_) => false,
+        };
+        if late || self.reset.get() || self.interrupt.borrow().is_some() {
             return false;
         }
-        *self.interrupt.borrow_mut() = Some(interrupt);
-        self.wake();
+        self.fail(interrupt);
         true
+    }
+    /// Ends the exchange on the chain's own account, unless something is about to end it already.
+    pub(super) fn fail(&self, interrupt: Interrupt) {
+        match interrupt {
+            Interrupt::Reply(..) => self.replied.set(true),
+            Interrupt::Reset(_) => self.reset.set(true),
+        }
+        self.interrupt.borrow_mut().get_or_insert(interrupt);
+        self.wake();
     }
 }
 
@@ -262,11 +295,10 @@ impl Stage {
     /// or the message has a body of its own.
     pub fn give_body(&self, direction: Direction, body: Bytes) -> bool {
         let message = self.exchange.message(direction);
-        if message.head_at.get() != Some(self.index) {
+        if message.head_at.get() != Some(self.index) || !message.bodiless.get() {
             return false;
         }
         *message.given.borrow_mut() = Some(body);
-        message.edited.set(true);
         true
     }
     /// Lets what this stage holds in `direction` go on (`proxy_continue_stream`).
@@ -276,9 +308,15 @@ impl Stage {
         }
         self.exchange.wake();
     }
-    /// Records a local reply; `false` when an earlier reply or reset won and this one is ignored.
+    /// Records a local reply; `false` when an earlier reply or reset won and this one is ignored. A filter that replies
+    /// waits for nothing more, so an ignored reply also lets go what the stage holds: nobody else would.
     pub fn reply(&self, reply: LocalReply) -> bool {
-        self.exchange.interrupt(Interrupt::Reply(self.index, reply))
+        let recorded = self.exchange.interrupt(Interrupt::Reply(self.index, reply));
+        if !recorded {
+            self.resume(Direction::Request);
+            self.resume(Direction::Response);
+        }
+        recorded
     }
     /// Resets the stream (`proxy_close_stream`).
     pub fn reset(&self, reason: impl Into<String>) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod callout;
 pub mod chain;
+pub mod egress;
 pub mod exchange;
 pub mod headers;
 pub mod reply;
@@ -26,6 +27,17 @@ pub enum Direction {
     Request,
     /// Upstream to client; filters run n..1.
     Response,
+}
+
+impl Direction {
+    /// The one of two things that belongs to this direction.
+    #[must_use]
+    pub fn pick<T>(self, request: T, response: T) -> T {
+        match self {
+            Self::Request => request,
+            Self::Response => response,
+        }
+    }
 }
 
 /// What a filter answers to its headers callback (`proxy_on_*_headers`).
@@ -99,13 +111,25 @@ impl Callbacks {
         streams_request_body: false,
         streams_response_body: false,
     };
+    /// Whether the headers callback of `direction` is implemented.
+    #[must_use]
+    pub fn headers(&self, direction: Direction) -> bool {
+        direction.pick(self.request_headers, self.response_headers)
+    }
     /// Whether the body callback of `direction` is implemented.
     #[must_use]
     pub fn body(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Request => self.request_body,
-            Direction::Response => self.response_body,
-        }
+        direction.pick(self.request_body, self.response_body)
+    }
+    /// Whether the trailers callback of `direction` is implemented.
+    #[must_use]
+    pub fn trailers(&self, direction: Direction) -> bool {
+        direction.pick(self.request_trailers, self.response_trailers)
+    }
+    /// Whether bodies of `direction` are edited as they stream.
+    #[must_use]
+    pub fn streams(&self, direction: Direction) -> bool {
+        direction.pick(self.streams_request_body, self.streams_response_body)
     }
 }
 
