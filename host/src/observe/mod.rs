@@ -1,12 +1,21 @@
-//! Metrics, the per-filter ledger and logs.
+//! What the gateway tells about itself: ledgers (counts that the request path raises), their exposition, logs, reasons.
+//!
+//! A **ledger** belongs to one thing (a filter entry, a route, an upstream, the gateway) and is found once, when a generation is
+//! built. Raising its counts takes no lock, no look-up and no formatting; whoever looks pays for the sums. Access
+//! logs are written by a plugin, not here.
 
-use crate::filter::{Outcome, Phase};
+mod exposition;
+mod filter;
+mod gateway;
+mod histogram;
+pub mod logging;
+mod reason;
+mod sharded;
+mod traffic;
 
-/// Calls, time and outcomes of one filter, over all workers. Lock-free.
-#[derive(Default)]
-pub struct FilterLedger {}
-
-impl FilterLedger {
-    /// Records one callback.
-    pub fn record(&self, _phase: Phase, _nanos: u64, _outcome: Outcome) {}
-}
+pub use exposition::{CONTENT_TYPE, render};
+pub use filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot};
+pub use gateway::{GatewayLedger, SwapResult};
+pub use histogram::Distribution;
+pub use reason::Reason;
+pub use traffic::{RouteLedger, UpstreamLedger};

@@ -1,57 +1,58 @@
 //! `.wasm` → filters: the Proxy-Wasm 0.2.1 host. The only code that names wasmtime.
+//!
+//! | | |
+//! |---|---|
+//! | `engine`, `module`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
+//! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
+//! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
+//! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
+//! | `contexts`, `filter` | what the chain sees of it |
+//!
+//! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs at most its instance: a
+//! trap, a passed deadline or a broken ABI drops it, wakes its streams, and the next stream gets a fresh one.
 
-pub mod hostcalls;
+mod callouts;
+mod contexts;
+mod engine;
+mod exports;
+mod fault;
+mod filter;
+mod host_state;
+mod hostcalls;
+mod instance;
+mod limits;
+mod log;
+mod manifest;
+mod memory;
+mod module;
+mod pairs;
+mod queues;
+mod running;
+#[cfg(test)]
+mod tests;
+mod timers;
 
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use engine::Engine;
+pub use filter::WorkerFilter;
+pub use module::Plugin;
+
 use crate::config::PauseMeaning;
-use crate::filter::{Callouts, OnError};
+use crate::filter::OnError;
 use crate::observe::FilterLedger;
 use crate::state::State;
-
-/// The process's one wasmtime engine and its epoch ticker.
-#[derive(Clone)]
-pub struct Engine {}
-
-/// A compiled module: one name, one digest.
-pub struct Plugin {
-    /// File stem, `_` written as `-`.
-    pub name: Arc<str>,
-    /// SHA-256 of the bytes, lower-case hex.
-    pub digest: Arc<str>,
-    /// JSON Schema of its configuration, from the custom section `sluicegate.schema`.
-    pub schema: Option<Arc<str>>,
-    /// How long it took to compile.
-    pub compile_time: Duration,
-    /// Things an operator should know (imports answered by trapping stubs …).
-    pub warnings: Vec<String>,
-}
 
 /// Why a module is no plugin, or why a configured one does not start. One sentence for the operator, without a trailing full stop.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PluginError(pub String);
 
-impl Engine {
-    /// Starts the engine and its ticker thread.
-    ///
-    /// # Errors
-    /// The platform cannot run it.
-    pub fn new() -> Result<Self, PluginError> {
-        Ok(Self {})
-    }
-    /// Validates, compiles and checks imports and exports. Takes 100 ms and more: never on a worker.
-    ///
-    /// # Errors
-    /// Not a module, not a Proxy-Wasm plugin.
-    pub fn load(&self, _name: &str, _bytes: &[u8]) -> Result<Plugin, PluginError> {
-        Err(PluginError(String::new()))
-    }
-}
-
 /// One filter entry of a generation, ready to be instantiated on any worker.
+#[derive(Clone)]
 pub struct FilterSpec {
     /// The entry's name in logs and metrics: the plugin's name.
     pub name: Arc<str>,
@@ -68,11 +69,11 @@ pub struct FilterSpec {
     /// Ceiling of linear memory, bytes.
     pub memory: usize,
     /// Upstreams that callouts may name.
-    pub upstreams: std::collections::BTreeSet<String>,
+    pub upstreams: BTreeSet<String>,
     /// What Pause means without a manifest.
     pub pause: PauseMeaning,
     /// Environment variables.
-    pub env: std::collections::BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
     /// Where its calls are counted.
     pub ledger: Arc<FilterLedger>,
 }
@@ -80,22 +81,17 @@ pub struct FilterSpec {
 /// Starts a throw-away instance, runs `on_vm_start` and `on_configure`, ends it: proves that `spec` works before any worker
 /// sees it. Never on a worker.
 ///
+/// It sees the state that others see, but takes no queue's events from them; its callouts go nowhere and are not answered.
+///
 /// # Errors
 /// What the guest said (its last error lines), or the trap.
-pub fn canary(_spec: &FilterSpec, _state: &Arc<State>) -> Result<(), PluginError> {
-    Ok(())
-}
-
-/// A filter entry on one worker: one instance, replaced by a fresh one when it dies. Implements [`crate::filter::FilterSource`].
-pub struct WorkerFilter {}
-
-impl WorkerFilter {
-    /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance starts).
-    #[must_use]
-    pub fn new(_spec: Arc<FilterSpec>, _state: Arc<State>, _callouts: Rc<dyn Callouts>) -> Rc<Self> {
-        Rc::new(Self {})
-    }
-    /// No new streams will come: ticks stop; when the last stream has ended the root context gets `on_done` and `on_delete` and
-    /// the instance is dropped. After `deadline` what still runs is ended with a fault.
-    pub fn retire(self: &Rc<Self>, _deadline: Duration) {}
+pub fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), PluginError> {
+    let host = host_state::HostState::new(
+        Arc::new(spec.clone()),
+        Arc::clone(state),
+        Rc::new(callouts::Unanswered),
+        host_state::Purpose::Canary,
+        Weak::new(),
+    );
+    instance::Instance::start(host).map(drop).map_err(|fault| PluginError(fault.detail.to_string()))
 }

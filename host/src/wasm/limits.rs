@@ -1,0 +1,99 @@
+//! Bounds of one instance: what it may take, say and leave behind. Each has a name and a reason.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Guest time for `_initialize`, `on_vm_start` and `on_configure` together each, whatever the filter's own deadline (a Go runtime
+/// alone takes tens of milliseconds to start).
+pub(super) const STARTUP_DEADLINE: Duration = Duration::from_secs(1);
+/// A callback's time is counted in so many steps; see [`super::engine`].
+pub(super) const DEADLINE_STEPS: u32 = 10;
+/// Largest module that is compiled, bytes. Go modules reach 21 MB.
+pub(super) const MODULE_BYTES: usize = 32 << 20;
+/// Elements of a table: Go modules have some ten thousand functions in it.
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
+/// Bytes of one log line; the rest of it is cut.
+pub(super) const LOG_LINE_BYTES: usize = 8 << 10;
+/// Log lines of one callback; what follows is counted, not kept.
+pub(super) const LOG_LINES: u32 = 100;
+/// Error lines of a callback that are kept to explain its failure.
+pub(super) const LAST_WORDS: usize = 4;
+/// Bytes of serialised pairs (as in the C++ host).
+pub(super) const PAIRS_BYTES: usize = 1 << 20;
+/// Number of serialised pairs (as in the C++ host).
+pub(super) const PAIRS: usize = 1024;
+/// Body of a local reply, bytes.
+pub(super) const REPLY_BYTES: usize = 8 << 20;
+/// A filter may make a body so many times larger than the stage's buffer limit.
+pub(super) const BODY_GROWTH: usize = 4;
+/// Bytes, names included, of the properties set on one stream.
+pub(super) const PROPERTY_BYTES: usize = 64 << 10;
+/// Properties set on one stream.
+pub(super) const PROPERTIES: usize = 128;
+/// Callouts of one instance that wait for their answers.
+pub(super) const CALLOUTS: usize = 1000;
+/// Metrics one instance may know.
+pub(super) const METRICS: usize = 1000;
+/// Shared queues one instance may know.
+pub(super) const QUEUES: usize = 256;
+/// Events of one queue delivered in a row before other work of the worker gets its turn.
+pub(super) const QUEUE_BURST: usize = 64;
+/// Shortest tick period.
+pub(super) const TICK_FLOOR: Duration = Duration::from_millis(10);
+/// How long a context whose `on_done` answered false may wait for `proxy_done`.
+pub(super) const DONE_LIMIT: Duration = Duration::from_secs(5);
+/// Contexts that wait for `proxy_done`; beyond, they are ended at once.
+pub(super) const DONE_PENDING: usize = 1024;
+/// Bytes of one call of `random_get`.
+pub(super) const RANDOM_BYTES: usize = 64 << 10;
+/// Entries of an `fd_write` vector.
+pub(super) const IO_VECTORS: u32 = 1024;
+/// Failed starts in a row before the next attempt is put off.
+pub(super) const START_FAILURES: u32 = 3;
+/// How long it is put off.
+pub(super) const START_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Watches over linear memory and tables.
+#[derive(Debug)]
+pub(super) struct MemoryLimit {
+    ceiling: usize,
+    size: usize,
+    denied: bool,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(ceiling: usize) -> Self {
+        Self { ceiling, size: 0, denied: false }
+    }
+    /// Most bytes of linear memory.
+    pub(super) fn ceiling(&self) -> usize {
+        self.ceiling
+    }
+    /// Bytes of linear memory now.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+    /// Whether more was asked for than the ceiling allows, since [`MemoryLimit::forgive`].
+    pub(super) fn denied(&self) -> bool {
+        self.denied
+    }
+    /// A new callback begins: a guest that lived with a refused growth is not blamed for it later.
+    pub(super) fn forgive(&mut self) {
+        self.denied = false;
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.ceiling {
+            self.denied = true;
+            return Ok(false);
+        }
+        self.size = desired;
+        Ok(true)
+    }
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}

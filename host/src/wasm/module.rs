@@ -1,0 +1,112 @@
+//! Bytes → a plugin: size, validity, compilation, sections, exports, imports. Everything that can be refused is refused here.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{ExternType, InstancePre, Linker, Module};
+
+use super::fault::Abort;
+use super::host_state::HostState;
+use super::limits::MODULE_BYTES;
+use super::{PluginError, exports, hostcalls, manifest};
+use crate::config::PauseMeaning;
+use crate::filter::Callbacks;
+
+/// A compiled module: one name, one digest.
+pub struct Plugin {
+    /// File stem, `_` written as `-`.
+    pub name: Arc<str>,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub digest: Arc<str>,
+    /// JSON Schema of its configuration, from the custom section `sluicegate.schema`.
+    pub schema: Option<Arc<str>>,
+    /// How long it took to compile.
+    pub compile_time: Duration,
+    /// Things an operator should know (imports answered by trapping stubs …).
+    pub warnings: Vec<String>,
+    pub(super) callbacks: Callbacks,
+    /// What Pause means, when the module says.
+    pub(super) pause: Option<PauseMeaning>,
+    /// The module with everything it imports.
+    pub(super) code: InstancePre<HostState>,
+    late_write: AtomicBool,
+}
+
+impl Plugin {
+    /// `true` once: for what is logged once per plugin, writes that come too late.
+    pub(super) fn first_late_write(&self) -> bool {
+        !self.late_write.load(Ordering::Relaxed) && !self.late_write.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// See [`super::Engine::load`].
+pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
+    check_envelope(bytes)?;
+    let sections = manifest::read(bytes)?;
+    let started = Instant::now();
+    let module = Module::new(engine, bytes).map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;
+    let compile_time = started.elapsed();
+    let mut warnings = Vec::new();
+    let exported = exports::check(&module)?;
+    if !module.exports().any(|export| export.name().starts_with("proxy_abi_version_")) {
+        warnings.push("it does not say which version of the ABI it speaks; 0.2.1 is assumed".into());
+    }
+    let code = link(engine, &module, &mut warnings)?;
+    Ok(Plugin {
+        name: Arc::from(name),
+        digest: hex(&Sha256::digest(bytes)),
+        schema: sections.schema,
+        compile_time,
+        warnings,
+        callbacks: sections.manifest.as_ref().map_or(exported, |manifest| manifest.narrow(exported)),
+        pause: sections.manifest.as_ref().and_then(manifest::Manifest::pause),
+        code,
+        late_write: AtomicBool::new(false),
+    })
+}
+
+/// What can be said about the bytes before anything reads them in earnest.
+fn check_envelope(bytes: &[u8]) -> Result<(), PluginError> {
+    let error = |message: String| Err(PluginError(message));
+    if bytes.len() > MODULE_BYTES {
+        return error(format!("it has {} bytes, more than the {MODULE_BYTES} that are compiled", bytes.len()));
+    }
+    match bytes {
+        [] => error("it is empty".into()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => error("it is a WebAssembly component; a core module is needed (target wasm32-wasip1)".into()),
+        [0, b'a', b's', b'm', ..] => error("it is cut off, or of an unknown version of WebAssembly".into()),
+        _ => error("it is not WebAssembly".into()),
+    }
+}
+
+/// Gives the module its imports: ours, and for functions that we do not know stubs that end the instance when called.
+fn link(engine: &wasmtime::Engine, module: &Module, warnings: &mut Vec<String>) -> Result<InstancePre<HostState>, PluginError> {
+    let mut linker = Linker::new(engine);
+    hostcalls::link(&mut linker, module).map_err(|error| PluginError(format!("hostcalls cannot be linked: {error:#}")))?;
+    for import in module.imports() {
+        let name = format!("{}.{}", import.module(), import.name());
+        let ExternType::Func(ty) = import.ty() else {
+            return Err(PluginError(format!("it imports {name}, which is not a function; only functions can be imported")));
+        };
+        let missing = format!("called {name}, which this host does not have");
+        // Refused for a name that is defined already, that is, for a hostcall of ours.
+        let stub = linker.func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
+        if stub.is_ok() {
+            warnings.push(format!("it imports {name}, which this host does not have: calling it ends the instance"));
+        }
+    }
+    linker.instantiate_pre(module).map_err(|error| PluginError(format!("its imports do not fit: {error:#}")))
+}
+
+fn hex(digest: &[u8]) -> Arc<str> {
+    let mut text = String::with_capacity(digest.len() * 2);
+    for byte in digest {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    Arc::from(text)
+}
