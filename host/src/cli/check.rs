@@ -49,7 +49,7 @@ pub(super) fn exec(config: &Path, options: &Options) -> Exit {
 
 /// Problems go to standard error, with the source line and a caret when a person is reading.
 pub(super) fn print_problems(problems: &Problems) {
-    let text = if std::io::stderr().is_terminal() { problems.pretty() } else { problems.to_string() };
+    let text = if std::io::stderr().is_terminal() { problems.render() } else { problems.to_string() };
     warn_line(text.trim_end());
     let count = problems.len();
     warn_line(&format!("{count} problem{} found.", if count == 1 { "" } else { "s" }));

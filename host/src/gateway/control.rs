@@ -18,18 +18,23 @@ use super::worker::{Adoption, Workers};
 use super::{StartError, short};
 use crate::admin::Admin;
 use crate::config::Problems;
-use crate::observe::GatewayMetrics;
+use crate::observe::{GatewayLedger, SwapResult};
 use crate::state::State;
 
 /// Serves `first` and what follows it, until SIGTERM or SIGINT.
-pub(super) fn serve(path: &Path, builder: Builder, first: Arc<Generation>, state: Arc<State>) -> Result<(), StartError> {
+pub(super) fn serve(
+    path: &Path,
+    builder: Builder,
+    first: Arc<Generation>,
+    state: Arc<State>,
+    metrics: Arc<GatewayLedger>,
+) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let metrics = Arc::new(GatewayMetrics::default());
     let status = Arc::new(GatewayStatus::default());
     let workers = Workers::start(&first, &state, &metrics).context("cannot start the workers")?;
     let mut reloader = Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(&first), status, metrics };
     let addresses = reloader.publish(Arc::clone(&first))?;
-    let admin = Admin { state, metrics: Arc::clone(&reloader.metrics), status: Arc::clone(&reloader.status) as _ };
+    let admin = Admin { state, metrics: Arc::clone(&reloader.metrics), status: Arc::clone(&reloader.status) as _, hosts: Vec::new() };
     runtime.block_on(async {
         let admin = serve_admin(&first, admin).await?;
         let reloader = Arc::new(Mutex::new(reloader));
@@ -47,7 +52,7 @@ struct Reloader {
     listening: Listening,
     current: Arc<Generation>,
     status: Arc<GatewayStatus>,
-    metrics: Arc<GatewayMetrics>,
+    metrics: Arc<GatewayLedger>,
 }
 
 impl Reloader {
@@ -74,9 +79,9 @@ impl Reloader {
         self.listening.update(&bound, &gone);
         let addresses = bound.iter().map(|bound| bound.actual).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
-        report(&generation, &adopted);
+        self.report(&generation, &adopted);
         self.status.published(&generation);
-        self.metrics.reload(true, generation.number);
+        self.metrics.reload_succeeded(generation.number);
         self.current = generation;
         Ok(addresses)
     }
@@ -88,25 +93,26 @@ impl Reloader {
         let generation = self.current.number;
         warn!(generation, problems = reasons.len(), "The previous configuration keeps serving.");
         self.status.refused(reasons);
-        self.metrics.reload(false, generation);
+        self.metrics.reload_failed();
     }
 
     fn watched(&self, path: &Path) -> Watched {
         Watched { config: Some(path.to_owned()), plugins: self.current.config.plugins.dir.clone() }
     }
-}
 
-/// One line per plugin that changed.
-fn report(generation: &Generation, adopted: &Adoption) {
-    for Change { plugin, old, new, compile, configure } in &generation.changes {
-        let (compile_ms, configure_ms) = (milliseconds(*compile), milliseconds(*configure));
-        let draining = adopted.draining;
-        match (old.as_deref(), new.as_deref()) {
-            (Some(old), Some(new)) => {
-                info!(plugin = %plugin, old = short(old), new = short(new), compile_ms, configure_ms, draining, "Plugin swapped.");
+    /// One line per plugin that changed.
+    fn report(&self, generation: &Generation, adopted: &Adoption) {
+        for Change { plugin, old, new, compile, configure } in &generation.changes {
+            let (compile_ms, configure_ms) = (milliseconds(*compile), milliseconds(*configure));
+            let draining = adopted.draining;
+            match (old.as_deref(), new.as_deref()) {
+                (Some(old), Some(new)) => {
+                    self.metrics.swapped(SwapResult::Success);
+                    info!(plugin = %plugin, old = short(old), new = short(new), compile_ms, configure_ms, draining, "Plugin swapped.");
+                }
+                (None, Some(new)) => info!(plugin = %plugin, new = short(new), compile_ms, configure_ms, "Plugin loaded."),
+                (old, None) => info!(plugin = %plugin, old = old.map(short), draining, "Plugin no longer in use."),
             }
-            (None, Some(new)) => info!(plugin = %plugin, new = short(new), compile_ms, configure_ms, "Plugin loaded."),
-            (old, None) => info!(plugin = %plugin, old = old.map(short), draining, "Plugin no longer in use."),
         }
     }
 }
@@ -132,7 +138,7 @@ async fn serve_admin(generation: &Generation, admin: Admin) -> Result<Option<Soc
     let failed = || format!("cannot listen on {address} (admin)");
     let listener = tokio::net::TcpListener::bind(address).await.with_context(failed)?;
     let actual = listener.local_addr().with_context(failed)?;
-    tokio::spawn(crate::admin::serve(listener, Arc::new(admin)));
+    tokio::spawn(crate::admin::serve(listener, Arc::new(admin), std::future::pending()));
     Ok(Some(actual))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::library::Library;
 use crate::config::{self, Config, FilterEntry, Loaded, Problem, Problems};
-use crate::observe::FilterLedger;
+use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
 use crate::wasm::{self, Engine, FilterSpec, Plugin};
@@ -51,11 +51,12 @@ pub(super) struct Builder {
     path: PathBuf,
     library: Library,
     state: Arc<State>,
+    ledgers: Arc<GatewayLedger>,
 }
 
 impl Builder {
-    pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>) -> Self {
-        Self { path, library: Library::new(engine, PathBuf::new()), state }
+    pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>, ledgers: Arc<GatewayLedger>) -> Self {
+        Self { path, library: Library::new(engine, PathBuf::new()), state, ledgers }
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -68,7 +69,7 @@ impl Builder {
         self.library.look_in(&loaded.config.plugins.dir);
         let mut problems = Vec::new();
         let plugins = self.load_plugins(&loaded, &mut problems);
-        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, problems };
+        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
         let mut problems = assembly.problems;
@@ -113,8 +114,8 @@ impl Builder {
                     let dir = loaded.config.plugins.dir.display();
                     let message = format!("unknown plugin \"{}\": not in {dir}, not built in", entry.plugin);
                     let names = self.library.names();
-                    let meant = config::suggest::closest(&entry.plugin, names.iter().map(String::as_str));
-                    problems.push(loaded.origins.plugin_problem(&entry.path, message, meant.map(str::to_owned)));
+                    let meant = config::closest(&entry.plugin, names.iter().map(String::as_str));
+                    problems.push(loaded.origins.plugin_problem(&entry.path, message, meant));
                     None
                 }
             };
@@ -148,6 +149,7 @@ struct Assembly<'a> {
     loaded: &'a Loaded,
     plugins: &'a BTreeMap<Arc<str>, Arc<Plugin>>,
     previous: Option<&'a Generation>,
+    ledgers: &'a GatewayLedger,
     problems: Vec<Problem>,
 }
 
@@ -161,7 +163,9 @@ impl Assembly<'_> {
         let plugin = self.plugins.get(&entry.plugin)?;
         let mut upstreams = entry.upstreams.clone();
         if let Some(schema) = &plugin.schema {
-            let (problems, named) = config::schema::check_config(schema, entry, &self.loaded.config, &self.loaded.origins);
+            let Loaded { config, origins } = self.loaded;
+            let (problems, named) =
+                config::schema::check_config(schema, &entry.config, &config.upstreams, origins, &entry.path);
             self.problems.extend(problems);
             upstreams.extend(named);
         }
@@ -187,7 +191,7 @@ impl Assembly<'_> {
             upstreams,
             pause: entry.pause,
             env: entry.env.clone(),
-            ledger: Arc::new(FilterLedger::new(&entry.plugin, &entry.path, &plugin.digest)),
+            ledger: self.ledgers.filter(&entry.plugin, &entry.path, &plugin.digest),
         }))
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::config::Problems;
+use crate::observe::GatewayLedger;
 use crate::state::State;
 use crate::wasm::Engine;
 use generation::{Builder, Generation};
@@ -51,9 +52,10 @@ impl From<anyhow::Error> for StartError {
 pub fn run(path: &Path) -> Result<(), StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let state = Arc::new(State::default());
-    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state));
+    let ledgers = Arc::new(GatewayLedger::default());
+    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers));
     let first = Arc::new(builder.build(None)?);
-    control::serve(path, builder, first, state)
+    control::serve(path, builder, first, state, ledgers)
 }
 
 /// Loads everything that [`run`] would load, and starts every filter once.
@@ -62,7 +64,8 @@ pub fn run(path: &Path) -> Result<(), StartError> {
 /// Every problem found.
 pub fn check(path: &Path) -> Result<Summary, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
-    let generation = Builder::new(path.to_owned(), engine, Arc::new(State::default())).build(None)?;
+    let mut builder = Builder::new(path.to_owned(), engine, Arc::default(), Arc::default());
+    let generation = builder.build(None)?;
     Ok(Summary::of(&generation))
 }
 

@@ -48,11 +48,7 @@ impl Listening {
 
 fn bind(configured: SocketAddr, workers: usize) -> Result<Bound> {
     let failed = || format!("cannot listen on {configured}");
-    let first = listener::bind(configured).with_context(failed)?;
-    let actual = first.local_addr().with_context(failed)?;
-    let mut sockets = vec![first];
-    while sockets.len() < workers {
-        sockets.push(listener::bind(actual).with_context(failed)?);
-    }
+    let sockets = listener::bind_all(configured, workers).with_context(failed)?;
+    let actual = sockets.first().map_or(Ok(configured), TcpListener::local_addr).with_context(failed)?;
     Ok(Bound { configured, actual, sockets })
 }

@@ -6,20 +6,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet};
 use tracing::warn;
 
 use super::generation::Generation;
+use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
-use crate::config::Limits;
+use crate::config::Route;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource};
-use crate::listener::{Balance, Drain};
-use crate::observe::GatewayMetrics;
-use crate::proxy::{Proxy, RouteChain, WorkerGeneration};
+use crate::listener::{Balance, Drain, DrainSignal, Handed};
+use crate::observe::GatewayLedger;
+use crate::proxy::{FilterList, Proxy, RouteChain, WorkerGeneration};
 use crate::state::State;
 use crate::upstream::{Tls, Upstreams, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
@@ -56,7 +56,7 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts as many threads as the configuration says; they serve nothing before the first [`Workers::adopt`].
-    pub(super) fn start(first: &Generation, state: &Arc<State>, metrics: &Arc<GatewayMetrics>) -> Result<Self> {
+    pub(super) fn start(first: &Generation, state: &Arc<State>, metrics: &Arc<GatewayLedger>) -> Result<Self> {
         let count = first.config.limits.workers;
         let tls = Tls::new().context("cannot load the certificates of authorities")?;
         let (balance, mut inboxes) = Balance::new(count);
@@ -120,13 +120,13 @@ impl Workers {
 struct Shared {
     index: usize,
     state: Arc<State>,
-    metrics: Arc<GatewayMetrics>,
+    metrics: Arc<GatewayLedger>,
     tls: Tls,
     balance: Arc<Balance>,
 }
 
 impl Shared {
-    fn run(self, commands: mpsc::Receiver<Command>, inbox: crate::listener::Inbox) {
+    fn run(self, commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return warn!(%error, worker = self.index, "The worker's runtime does not start."),
@@ -138,13 +138,20 @@ impl Shared {
 /// One worker, on its own thread.
 struct Worker {
     shared: Shared,
-    current: Rc<RefCell<Option<Rc<WorkerGeneration>>>>,
+    /// Set by the first generation.
+    serving: Option<Serving>,
     /// The filters of the current generation.
     filters: Vec<Entry>,
     /// Accept loops by configured address.
-    accepting: HashMap<SocketAddr, tokio::task::AbortHandle>,
-    proxy: Option<Rc<Proxy>>,
+    accepting: HashMap<SocketAddr, AbortHandle>,
+    signal: DrainSignal,
     drain: Drain,
+}
+
+struct Serving {
+    /// What new requests are served with.
+    current: Rc<RefCell<Rc<WorkerGeneration>>>,
+    proxy: Rc<Proxy>,
 }
 
 /// A filter entry on this worker.
@@ -152,4 +159,135 @@ struct Entry {
     spec: Arc<FilterSpec>,
     filter: Rc<WorkerFilter>,
     callouts: Rc<CurrentCallouts>,
+}
+
+impl Worker {
+    fn new(shared: Shared) -> Self {
+        let (signal, drain) = DrainSignal::new();
+        Self { shared, serving: None, filters: Vec::new(), accepting: HashMap::new(), signal, drain }
+    }
+
+    async fn serve(mut self, mut commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
+        let mut inbox = Some(inbox);
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Adopt(adopt) => self.adopt(*adopt, &mut inbox),
+                Command::Drain(done) => {
+                    self.finish().await;
+                    // Nobody waits when the process was told twice to end.
+                    drop(done.send(()));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Exchanges what new requests are served with. Requests that run keep what they began with.
+    fn adopt(&mut self, adopt: Adopt, inbox: &mut Option<mpsc::Receiver<Handed>>) {
+        let Adopt { generation, listen, close, done } = adopt;
+        let previous = self.serving.as_ref().map(|serving| Rc::clone(&serving.current.borrow()));
+        let upstreams = Upstreams::new(
+            &generation.config.upstreams,
+            previous.as_ref().map(|previous| &*previous.upstreams),
+            &self.shared.tls,
+        );
+        let old = std::mem::take(&mut self.filters);
+        self.filters = self.entries(&generation, &upstreams, &old);
+        self.exchange(Rc::new(self.generation(&generation, upstreams)));
+        for entry in old {
+            if !self.filters.iter().any(|kept| Rc::ptr_eq(&kept.filter, &entry.filter)) {
+                entry.filter.retire(generation.config.limits.drain_timeout);
+            }
+        }
+        for address in close {
+            if let Some(accepting) = self.accepting.remove(&address) {
+                accepting.abort();
+            }
+        }
+        self.accept(listen, inbox);
+        let draining = previous.map_or(0, |previous| Rc::strong_count(&previous) - 1);
+        // The control thread may have given up waiting; the generation is in force all the same.
+        drop(done.send(draining));
+    }
+
+    fn exchange(&mut self, generation: Rc<WorkerGeneration>) {
+        match &self.serving {
+            Some(serving) => *serving.current.borrow_mut() = generation,
+            None => {
+                let current = Rc::new(RefCell::new(generation));
+                let recorder = Rc::new(LedgerRecorder::new(Arc::clone(&self.shared.metrics)));
+                let reader = Rc::clone(&current);
+                let proxy = Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), recorder);
+                self.serving = Some(Serving { current, proxy });
+            }
+        }
+    }
+
+    /// The filter entries of a generation: those that it shares with the one before keep their instances.
+    fn entries(&self, generation: &Generation, upstreams: &Rc<Upstreams>, old: &[Entry]) -> Vec<Entry> {
+        let limits = &generation.config.limits;
+        let entry = |spec: &Arc<FilterSpec>| {
+            let now = WorkerCallouts::new(Rc::clone(upstreams), limits.callouts, limits.callout_bytes);
+            if let Some(known) = old.iter().find(|known| Arc::ptr_eq(&known.spec, spec)) {
+                known.callouts.set(now);
+                return Entry { spec: Arc::clone(spec), filter: Rc::clone(&known.filter), callouts: Rc::clone(&known.callouts) };
+            }
+            let callouts = CurrentCallouts::new(now);
+            let state = Arc::clone(&self.shared.state);
+            let filter = WorkerFilter::new(Arc::clone(spec), state, Rc::clone(&callouts) as Rc<dyn Callouts>);
+            Entry { spec: Arc::clone(spec), filter, callouts }
+        };
+        generation.specs().map(entry).collect()
+    }
+
+    fn generation(&self, generation: &Generation, upstreams: Rc<Upstreams>) -> WorkerGeneration {
+        let config = &generation.config;
+        let list = |routed: Option<(&Route, &Vec<Arc<FilterSpec>>)>| {
+            let own = routed.into_iter().flat_map(|(route, specs)| route.filters.iter().zip(specs));
+            let entries = config.filters.iter().zip(&generation.global).chain(own);
+            FilterList::new(entries.filter_map(|(entry, spec)| Some((entry, self.source(spec)?))))
+        };
+        let routes = config.routes.iter().zip(&generation.routes).filter_map(|(route, specs)| {
+            Some(RouteChain {
+                name: Rc::from(&*route.name),
+                upstream_name: Rc::from(&*route.upstream),
+                // The configuration was checked: a route's upstream exists.
+                upstream: Rc::clone(upstreams.get(&route.upstream)?),
+                filters: list(Some((route, specs))),
+            })
+        });
+        WorkerGeneration {
+            routes: routes.collect(),
+            unrouted: list(None),
+            config: Arc::clone(config),
+            router: Arc::clone(&generation.router),
+            upstreams: Rc::clone(&upstreams),
+        }
+    }
+
+    /// Every spec of the generation has an entry, made just before.
+    fn source(&self, spec: &Arc<FilterSpec>) -> Option<Rc<dyn FilterSource>> {
+        let entry = self.filters.iter().find(|entry| Arc::ptr_eq(&entry.spec, spec))?;
+        Some(Rc::clone(&entry.filter) as Rc<dyn FilterSource>)
+    }
+}
+
+/// Callouts of one filter, over the upstreams of the generation in force: a filter may outlive the one that it began in.
+struct CurrentCallouts(RefCell<Rc<WorkerCallouts>>);
+
+impl CurrentCallouts {
+    fn new(callouts: WorkerCallouts) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Rc::new(callouts))))
+    }
+
+    fn set(&self, callouts: WorkerCallouts) {
+        *self.0.borrow_mut() = Rc::new(callouts);
+    }
+}
+
+impl Callouts for CurrentCallouts {
+    fn start(&self, call: Callout, done: Box<dyn FnOnce(CalloutReply)>) -> Result<(), CalloutRefused> {
+        let current = Rc::clone(&self.0.borrow());
+        current.start(call, done)
+    }
 }
