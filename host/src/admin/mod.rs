@@ -1,7 +1,7 @@
 //! The admin API: health, metrics and what runs, read-only, on an address of its own.
 //!
 //! It changes nothing, so whoever may reach the address may ask; keep it on the loopback interface or a network of operators.
-//! A browser that was lured here by a foreign name is refused (see [`host`]).
+//! A browser that was lured here by a foreign name is refused (see `host.rs`).
 
 mod filters;
 mod host;
