@@ -169,8 +169,7 @@ fn guest(page: &mut Page<'_>, family: &Family) -> fmt::Result {
         MetricKind::Histogram => MetricType::Histogram,
     };
     page.family(&family.name, "Defined by a plugin", kind, &family.series, |(labels, value), family| {
-        let mut series = family.encode_family(labels)?;
-        match value {
+        labelled(family, labels, |series| match value {
             Value::Counter(count) => series.encode_counter::<NoLabelSet, u64, u64>(count, None),
             Value::Gauge(number) => series.encode_gauge(number),
             Value::Histogram(counts, sum) => {
@@ -178,7 +177,7 @@ fn guest(page: &mut Page<'_>, family: &Family) -> fmt::Result {
                 let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
                 series.encode_histogram::<NoLabelSet>(*sum as f64, counts.iter().sum(), &buckets, None)
             }
-        }
+        })
     })
 }
 
@@ -215,15 +214,25 @@ struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// A counter; `_total` is added to its name.
-    fn counter<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, u64)>) -> fmt::Result {
+    fn counter<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'a>, u64)>,
+    ) -> fmt::Result {
         self.family(&prefixed(name), help, MetricType::Counter, samples, |(labels, count), family| {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)
+            labelled(family, &labels, |series| series.encode_counter::<NoLabelSet, u64, u64>(&count, None))
         })
     }
 
-    fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, i64)>) -> fmt::Result {
+    fn gauge<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'a>, i64)>,
+    ) -> fmt::Result {
         self.family(&prefixed(name), help, MetricType::Gauge, samples, |(labels, number), family| {
-            family.encode_family(&labels)?.encode_gauge(&number)
+            labelled(family, &labels, |series| series.encode_gauge(&number))
         })
     }
 
@@ -234,8 +243,9 @@ impl Page<'_> {
         samples: impl IntoIterator<Item = (Labels<'a>, Distribution)>,
     ) -> fmt::Result {
         self.family(&prefixed(name), help, MetricType::Histogram, samples, |(labels, total), family| {
-            let mut series = family.encode_family(&labels)?;
-            series.encode_histogram::<NoLabelSet>(total.sum_seconds(), total.count(), &total.buckets(), None)
+            labelled(family, &labels, |series| {
+                series.encode_histogram::<NoLabelSet>(total.sum_seconds(), total.count(), &total.buckets(), None)
+            })
         })
     }
 
@@ -250,6 +260,19 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         samples.into_iter().try_for_each(|sample| write(sample, &mut family))
     }
+}
+
+/// Writes one series; without labels also without their braces.
+fn labelled<K: AsRef<str>, V: AsRef<str>>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(K, V)],
+    write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if labels.is_empty() {
+        return write(family);
+    }
+    let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    write(&mut family.encode_family(&labels)?)
 }
 
 fn prefixed(name: &str) -> String {
@@ -313,7 +336,9 @@ mod tests {
         let labels = "filter=\"auth\",entry=\"filters[0]\",version=\"0123456789ab\"";
         for line in [
             format!("sluicegate_filter_calls_total{{{labels},phase=\"request_headers\",outcome=\"reply\"}} 2"),
-            format!("sluicegate_filter_duration_seconds_bucket{{le=\"1e-6\",{labels},phase=\"request_headers\"}} 2"),
+            format!(
+                "sluicegate_filter_duration_seconds_bucket{{le=\"0.000001\",{labels},phase=\"request_headers\"}} 2"
+            ),
             format!("sluicegate_filter_traps_total{{{labels},kind=\"memory\"}} 2"),
             format!("sluicegate_filter_instances{{{labels}}} 2"),
         ] {

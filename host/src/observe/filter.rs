@@ -200,8 +200,7 @@ impl FilterSnapshot {
     /// The callbacks of all phases together.
     #[must_use]
     pub fn total(&self) -> PhaseSnapshot {
-        let mut total =
-            PhaseSnapshot { duration: Distribution::new(&CALLBACK_BOUNDS), outcomes: [0; OUTCOMES.len()] };
+        let mut total = PhaseSnapshot { duration: Distribution::new(&CALLBACK_BOUNDS), outcomes: [0; OUTCOMES.len()] };
         self.phases.iter().for_each(|phase| total.merge(phase));
         total
     }

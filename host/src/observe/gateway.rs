@@ -125,7 +125,11 @@ impl GatewayLedger {
             connections_opened: opened,
             connections: opened.saturating_sub(closed),
             replies: Reason::ALL.into_iter().map(|reason| (reason, load(&self.replies[reason as usize]))).collect(),
-            swaps: [("success", load(&self.swaps[0])), ("failure", load(&self.swaps[1])), ("rolled_back", load(&self.swaps[2]))],
+            swaps: [
+                ("success", load(&self.swaps[0])),
+                ("failure", load(&self.swaps[1])),
+                ("rolled_back", load(&self.swaps[2])),
+            ],
             reloads: [("success", load(&self.reloads_succeeded)), ("failure", load(&self.reloads_failed))],
             last_reload_succeeded: self.last_reload_succeeded.load(Relaxed),
             last_success: load(&self.last_success),

@@ -9,8 +9,7 @@ use super::reason::Reason;
 use super::sharded::{Count, Sharded};
 
 /// Methods that have a series of their own; a client can invent others without end.
-const METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_other"];
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_other"];
 /// Classes of status; `none` is an exchange that ended before there was one.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 

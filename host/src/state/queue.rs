@@ -218,9 +218,13 @@ mod tests {
     fn an_owner_may_use_the_queues() {
         let queues = Arc::new(Queues::default());
         let inner = Arc::clone(&queues);
-        let id = queues.register("vm", "jobs", Box::new(move || {
-            inner.register("vm", "jobs", Box::new(|| ()));
-        }));
+        let id = queues.register(
+            "vm",
+            "jobs",
+            Box::new(move || {
+                inner.register("vm", "jobs", Box::new(|| ()));
+            }),
+        );
         queues.enqueue(id, Bytes::from("item")).unwrap();
         assert_eq!(queues.dequeue(id), Ok(Some(Bytes::from("item"))));
     }

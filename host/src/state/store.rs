@@ -52,7 +52,15 @@ impl Store {
     ///
     /// # Errors
     /// The key is longer than [`MAX_KEY_BYTES`].
-    pub fn gcra(&self, scope: &str, key: &[u8], limit: u64, window_ns: u64, burst: u64, cost: u64) -> Result<Gcra, Full> {
+    pub fn gcra(
+        &self,
+        scope: &str,
+        key: &[u8],
+        limit: u64,
+        window_ns: u64,
+        burst: u64,
+        cost: u64,
+    ) -> Result<Gcra, Full> {
         let now = self.now();
         let rate = Rate::new(limit, window_ns, burst);
         self.scopes.with(scope, |scope| {
@@ -122,7 +130,12 @@ impl Store {
                 ("counter", scope.counters.len(), scope.counters.evicted()),
                 ("value", scope.values.len(), scope.values.evicted()),
             ];
-            usage.extend(tables.map(|(table, entries, evicted)| Usage { scope: name.clone(), table, entries, evicted }));
+            usage.extend(tables.map(|(table, entries, evicted)| Usage {
+                scope: name.clone(),
+                table,
+                entries,
+                evicted,
+            }));
         }
         usage
     }

@@ -80,7 +80,9 @@ impl<V> Table<V> {
         shard.bytes += bytes;
         shard.entries.insert(key.into(), next);
         drop(shard);
-        self.evicted.fetch_add(evicted, Relaxed);
+        if evicted > 0 {
+            self.evicted.fetch_add(evicted, Relaxed);
+        }
         Ok(result)
     }
 

@@ -9,8 +9,8 @@ mod series;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use series::{Series, Table};
 pub use series::{HISTOGRAM_BOUNDS, MAX_SERIES, Value};
+use series::{Series, Table};
 
 /// Most metric names of one plugin.
 pub const MAX_NAMES_PER_PLUGIN: usize = 256;

@@ -31,7 +31,8 @@ pub(super) fn labels(labels: &[(String, String)]) -> Result<Labels, MetricError>
     let mut labels: Labels = labels.iter().map(|(name, value)| (sanitised(name), value.clone())).collect();
     labels.sort();
     let reserved = |name: &str| name.starts_with("__") || matches!(name, "le" | "quantile");
-    let unusable = |name: &str| name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || reserved(name);
+    let unusable =
+        |name: &str| name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || reserved(name);
     let repeated = labels.windows(2).any(|pair| pair[0].0 == pair[1].0);
     if repeated || labels.iter().any(|(name, _)| unusable(name)) {
         return Err(MetricError::BadName);

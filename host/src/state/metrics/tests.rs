@@ -104,7 +104,11 @@ fn names_and_labels_are_made_fit_or_refused() {
     let bad: [&[(&str, &str)]; 6] =
         [&[("", "")], &[("le", "1")], &[("__name__", "")], &[("1a", "")], &[("a", "1"), ("a", "2")], &[("a", &long)]];
     for pairs in bad {
-        assert_eq!(metrics.define("p", MetricKind::Counter, "n", &labels(pairs)), Err(MetricError::BadName), "{pairs:?}");
+        assert_eq!(
+            metrics.define("p", MetricKind::Counter, "n", &labels(pairs)),
+            Err(MetricError::BadName),
+            "{pairs:?}"
+        );
     }
 }
 

@@ -1,0 +1,60 @@
+//! `/api/v1/filters`: what every filter does and costs, as JSON.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::observe::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot};
+
+/// Every filter, in the order given.
+pub(super) fn describe(filters: &[Arc<FilterLedger>]) -> Value {
+    let filters: Vec<Value> = filters.iter().map(|filter| one(&filter.snapshot())).collect();
+    json!({ "filters": filters })
+}
+
+fn one(filter: &FilterSnapshot) -> Value {
+    let total = filter.total();
+    let mut described = calls(&total);
+    let phases = PHASES.into_iter().zip(&filter.phases).filter(|(_, phase)| phase.duration.count() > 0);
+    let phases: Map<_, _> = phases.map(|((_, word), phase)| (word.to_owned(), calls(phase).into())).collect();
+    let traps: Map<_, _> =
+        FAULTS.into_iter().zip(filter.traps).map(|(kind, count)| (kind.as_str().to_owned(), count.into())).collect();
+    described.insert("max_ns".into(), filter.longest_nanos.into());
+    described.insert("phases".into(), phases.into());
+    described.insert("replies".into(), total.outcomes[2].into());
+    described.insert("traps".into(), traps.into());
+    described.insert("starts".into(), filter.starts.into());
+    described.insert("instances".into(), filter.instances.into());
+    described.insert("memory_bytes".into(), filter.memory_bytes.into());
+    let mut all = Map::new();
+    all.insert("name".into(), (*filter.name).into());
+    all.insert("path".into(), (*filter.path).into());
+    all.insert("digest".into(), (*filter.digest).into());
+    all.insert("state".into(), state(filter).into());
+    all.append(&mut described);
+    all.into()
+}
+
+fn calls(phase: &PhaseSnapshot) -> Map<String, Value> {
+    let outcomes = OUTCOMES.into_iter().zip(phase.outcomes);
+    let outcomes: Map<_, _> = outcomes.map(|(word, count)| (word.to_owned(), count.into())).collect();
+    let mut calls = Map::new();
+    calls.insert("calls".into(), phase.duration.count().into());
+    calls.insert("outcomes".into(), outcomes.into());
+    calls.insert("total_ns".into(), phase.duration.sum_nanos().into());
+    for (name, percent) in [("p50_ns", 50), ("p95_ns", 95), ("p99_ns", 99)] {
+        calls.insert(name.into(), phase.duration.percentile(percent).into());
+    }
+    calls
+}
+
+/// `running`: there are instances. `failed`: there were, or should have been. `idle`: none was needed so far.
+fn state(filter: &FilterSnapshot) -> &'static str {
+    if filter.instances > 0 {
+        "running"
+    } else if filter.traps.iter().any(|count| *count > 0) {
+        "failed"
+    } else {
+        "idle"
+    }
+}

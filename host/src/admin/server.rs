@@ -1,0 +1,92 @@
+//! Connections of the admin API: HTTP/1.1, few, and none for long.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::Admin;
+
+/// Most open connections; further ones wait.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for a request's head, and for the next request on a kept connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may live, so that a reader that stalls cannot keep its place.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// How long a shutdown waits for answers that are being written.
+const GRACE: Duration = Duration::from_secs(1);
+/// Pause after a failed accept: file descriptors may be spent, and trying again at once would only burn time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers on `listener` until `shutdown` resolves, then completes what is being answered and returns.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, shutdown: impl Future<Output = ()>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (stop, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (admin, stopped) = (Arc::clone(&admin), stopped.clone());
+                connections.spawn(async move {
+                    connection(stream, admin, stopped).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "The admin API cannot accept a connection.");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop((listener, stop));
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        debug!("Connections of the admin API were cut off.");
+    }
+}
+
+async fn connection(stream: TcpStream, admin: Arc<Admin>, mut stopped: watch::Receiver<()>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = admin.answer(&request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let ended = async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            // The sender is dropped when the shutdown begins.
+            _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    };
+    match tokio::time::timeout(CONNECTION_TIMEOUT, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "A connection of the admin API failed."),
+        Err(_) => debug!("A connection of the admin API was open for too long."),
+    }
+}
