@@ -1,23 +1,23 @@
 //! The worker threads: each serves with its own sockets, its own upstream connections and its own instance of every filter.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, LocalSet};
-use tracing::warn;
+use tokio::task::{JoinHandle as TaskHandle, LocalSet};
+use tracing::{error, warn};
 
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource};
-use crate::listener::{Balance, Drain, DrainSignal, Handed};
+use crate::listener::{self, Balance, DrainSignal, Handed, Sockets};
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Proxy, RouteChain, WorkerGeneration};
 use crate::state::State;
@@ -142,16 +142,15 @@ struct Worker {
     serving: Option<Serving>,
     /// The filters of the current generation.
     filters: Vec<Entry>,
-    /// Accept loops by configured address.
-    accepting: HashMap<SocketAddr, AbortHandle>,
     signal: DrainSignal,
-    drain: Drain,
 }
 
 struct Serving {
     /// What new requests are served with.
     current: Rc<RefCell<Rc<WorkerGeneration>>>,
-    proxy: Rc<Proxy>,
+    /// Which addresses the connections come from.
+    sockets: mpsc::Sender<Sockets>,
+    connections: TaskHandle<std::io::Result<()>>,
 }
 
 /// A filter entry on this worker.
@@ -163,8 +162,8 @@ struct Entry {
 
 impl Worker {
     fn new(shared: Shared) -> Self {
-        let (signal, drain) = DrainSignal::new();
-        Self { shared, serving: None, filters: Vec::new(), accepting: HashMap::new(), signal, drain }
+        let (signal, _) = DrainSignal::new();
+        Self { shared, serving: None, filters: Vec::new(), signal }
     }
 
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
@@ -182,6 +181,21 @@ impl Worker {
         }
     }
 
+    /// Ends the connections with their running requests, then the filters.
+    async fn finish(self) {
+        self.signal.drain();
+        if let Some(serving) = self.serving {
+            match serving.connections.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => error!(%error, "A worker could not use its sockets."),
+                Err(error) => error!(%error, "A worker's connections ended with a panic."),
+            }
+        }
+        for entry in self.filters {
+            entry.filter.retire(Duration::ZERO);
+        }
+    }
+
     /// Exchanges what new requests are served with. Requests that run keep what they began with.
     fn adopt(&mut self, adopt: Adopt, inbox: &mut Option<mpsc::Receiver<Handed>>) {
         let Adopt { generation, listen, close, done } = adopt;
@@ -193,34 +207,46 @@ impl Worker {
         );
         let old = std::mem::take(&mut self.filters);
         self.filters = self.entries(&generation, &upstreams, &old);
-        self.exchange(Rc::new(self.generation(&generation, upstreams)));
+        let exchanged = Rc::new(self.generation(&generation, upstreams));
+        let sockets = self.exchange(exchanged, inbox);
         for entry in old {
             if !self.filters.iter().any(|kept| Rc::ptr_eq(&kept.filter, &entry.filter)) {
                 entry.filter.retire(generation.config.limits.drain_timeout);
             }
         }
-        for address in close {
-            if let Some(accepting) = self.accepting.remove(&address) {
-                accepting.abort();
-            }
+        if sockets.is_none_or(|sockets| sockets.try_send(Sockets { open: listen, close }).is_err()) {
+            error!(worker = self.shared.index, "A worker has stopped accepting connections.");
         }
-        self.accept(listen, inbox);
         let draining = previous.map_or(0, |previous| Rc::strong_count(&previous) - 1);
         // The control thread may have given up waiting; the generation is in force all the same.
         drop(done.send(draining));
     }
 
-    fn exchange(&mut self, generation: Rc<WorkerGeneration>) {
-        match &self.serving {
-            Some(serving) => *serving.current.borrow_mut() = generation,
-            None => {
-                let current = Rc::new(RefCell::new(generation));
-                let recorder = Rc::new(LedgerRecorder::new(Arc::clone(&self.shared.metrics)));
-                let reader = Rc::clone(&current);
-                let proxy = Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), recorder);
-                self.serving = Some(Serving { current, proxy });
-            }
+    /// The one exchange. The first time, connections begin to be served.
+    fn exchange(
+        &mut self,
+        generation: Rc<WorkerGeneration>,
+        inbox: &mut Option<mpsc::Receiver<Handed>>,
+    ) -> Option<mpsc::Sender<Sockets>> {
+        if let Some(serving) = &self.serving {
+            *serving.current.borrow_mut() = generation;
+            return Some(serving.sockets.clone());
         }
+        let current = Rc::new(RefCell::new(generation));
+        let recorder = Rc::new(LedgerRecorder::new(Arc::clone(&self.shared.metrics)));
+        let reader = Rc::clone(&current);
+        let (sockets, receiver) = mpsc::channel(COMMANDS);
+        let worker = listener::Worker {
+            index: self.shared.index,
+            sockets: receiver,
+            handed: inbox.take()?,
+            balance: Arc::clone(&self.shared.balance),
+            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), recorder),
+            drain: self.signal.waiter(),
+        };
+        let connections = tokio::task::spawn_local(worker.run());
+        self.serving = Some(Serving { current, sockets: sockets.clone(), connections });
+        Some(sockets)
     }
 
     /// The filter entries of a generation: those that it shares with the one before keep their instances.
