@@ -63,6 +63,8 @@
 mod members;
 mod pipeline;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;
