@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 
 use jsonc_parser::ast::Value;
 
+use super::Config;
 use super::fields::Fields;
 use super::node::{Node, Text};
 use super::suggest::closest;
-use super::Config;
 
 /// Checks a whole file.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {

@@ -18,10 +18,13 @@ impl Report<'_> {
     pub(super) fn form(&self, error: &ValidationError<'_>, forms: &[Form]) -> Vec<Problem> {
         let (pointer, instance) = (error.instance_path().as_str(), &**error.instance());
         let suitable: Vec<&Form> = forms.iter().filter(|form| !is_other_type(form, pointer)).collect();
-        if suitable.len() > 1 && let Some(choices) = choices(&suitable) {
+        if suitable.len() > 1
+            && let Some(choices) = choices(&suitable)
+        {
             return vec![self.choice(&choices.pointer, &choices.found, &choices.values)];
         }
-        let mut deeper = suitable.iter().filter(|form| form.iter().all(|error| error.instance_path().as_str() != pointer));
+        let mut deeper =
+            suitable.iter().filter(|form| form.iter().all(|error| error.instance_path().as_str() != pointer));
         if let (Some(form), None) = (deeper.next(), deeper.next()) {
             return self.of_form(form);
         }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{condition, filter, good, route, top};
-use crate::config::{HostMatch, Limits, OnError, PathMatch, PathRewrite, PauseMeaning, UpstreamProtocol, ValueMatch, load};
+use crate::config::{
+    HostMatch, Limits, OnError, PathMatch, PathRewrite, PauseMeaning, UpstreamProtocol, ValueMatch, load,
+};
 
 #[test]
 fn the_smallest_configuration_has_every_default() {
@@ -44,7 +46,10 @@ fn every_key_is_read() {
     assert_eq!(config.admin.map(|admin| admin.port()), Some(9901));
     assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
     let users = &config.upstreams["users"];
-    assert_eq!((&*users.name, users.protocol, users.connect_timeout), ("users", UpstreamProtocol::Http2, Duration::from_millis(250)));
+    assert_eq!(
+        (&*users.name, users.protocol, users.connect_timeout),
+        ("users", UpstreamProtocol::Http2, Duration::from_millis(250))
+    );
     let targets: Vec<_> = users.targets.iter().map(|target| (target.tls, &*target.host, target.port)).collect();
     assert_eq!(targets, [(false, "users.example", 80), (true, "::1", 443), (false, "10.0.0.1", 9001)]);
     let limit = &config.filters[0];
@@ -56,11 +61,17 @@ fn every_key_is_read() {
     let route = &config.routes[0];
     assert_eq!((&*route.name, &*route.upstream, route.timeout), ("users", "users", Some(Duration::from_secs(60))));
     assert_eq!((&*route.filters[0].path, &*route.filters[0].config), ("routes[0].filters[0]", ""));
-    let hosts = [HostMatch::Suffix(".b.example".into()), HostMatch::Exact("[::1]".into()), HostMatch::Exact("a.example".into())];
+    let hosts = [
+        HostMatch::Suffix(".b.example".into()),
+        HostMatch::Exact("[::1]".into()),
+        HostMatch::Exact("a.example".into()),
+    ];
     assert_eq!(route.matches.hosts, hosts);
     assert!(matches!(&route.matches.path, Some(PathMatch::Prefix(prefix)) if prefix == "/users"));
     assert_eq!(route.matches.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(), ["GET", "PURGE"]);
-    assert!(matches!(&route.matches.headers[..], [(a, ValueMatch::Exact(_)), (_, ValueMatch::Present)] if a == "x-user"));
+    assert!(
+        matches!(&route.matches.headers[..], [(a, ValueMatch::Exact(_)), (_, ValueMatch::Present)] if a == "x-user")
+    );
     assert!(matches!(&route.matches.query[..], [(page, ValueMatch::Regex(_))] if page == "page"));
     assert_eq!(route.rewrite.path, Some(PathRewrite::Prefix("/".into())));
     assert_eq!(route.rewrite.host.as_deref(), Some("users.example:81"));
@@ -73,7 +84,10 @@ fn every_key_is_read() {
 fn a_filter_and_a_route_have_defaults() {
     let config = good(&top(r#""filters": [{"use": "log"}], "routes": [{"upstream": "idp"}]"#)).config;
     let log = &config.filters[0];
-    assert_eq!((&*log.config, log.on_error, log.deadline, log.memory), ("", OnError::Closed, Duration::from_millis(100), 64 << 20));
+    assert_eq!(
+        (&*log.config, log.on_error, log.deadline, log.memory),
+        ("", OnError::Closed, Duration::from_millis(100), 64 << 20)
+    );
     assert_eq!(log.pause, PauseMeaning::StopAll);
     let route = &config.routes[0];
     assert_eq!((&*route.name, route.timeout), ("routes[0]", Some(Duration::from_secs(15))));

@@ -1,9 +1,9 @@
 //! The configuration from the outside: texts in, checked values or problems out.
 
 mod accepted;
+mod references;
 mod refused;
 mod refused_matches;
-mod references;
 mod schemas;
 mod words;
 

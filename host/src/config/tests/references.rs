@@ -12,21 +12,31 @@ fn filled(config: &str) -> String {
 #[test]
 fn references_are_filled_in_inside_strings() {
     assert_eq!(filled(r#"{"key": "${ALICE_KEY}"}"#), r#"{"key":"hunter2"}"#);
-    assert_eq!(filled(r#"["a${PORT}b${PORT}", "${NO:-x}", "${EMPTY:-y}", "${EMPTY}", "${NO:-}"]"#), r#"["a8080b8080","x","y","",""]"#);
-    assert_eq!(filled(r#"["$${PORT}", "$$${PORT}", "$PORT", "$", "{}", "$$"]"#), r#"["${PORT}","$${PORT}","$PORT","$","{}","$$"]"#);
+    assert_eq!(
+        filled(r#"["a${PORT}b${PORT}", "${NO:-x}", "${EMPTY:-y}", "${EMPTY}", "${NO:-}"]"#),
+        r#"["a8080b8080","x","y","",""]"#
+    );
+    assert_eq!(
+        filled(r#"["$${PORT}", "$$${PORT}", "$PORT", "$", "{}", "$$"]"#),
+        r#"["${PORT}","$${PORT}","$PORT","$","{}","$$"]"#
+    );
     assert_eq!(filled(r#"{"${PORT}": "${QUOTE}"}"#), r#"{"${PORT}":"a\"b\\c"}"#);
 }
 
 #[test]
 fn references_are_filled_in_everywhere() {
-    let config = good(r#"{"listeners": [{"address": "127.0.0.1:${PORT}"}], "plugins": {"dir": "${DIR:-there}"}}"#).config;
+    let config =
+        good(r#"{"listeners": [{"address": "127.0.0.1:${PORT}"}], "plugins": {"dir": "${DIR:-there}"}}"#).config;
     assert_eq!(config.listeners[0].address.port(), 8080);
     assert_eq!(config.plugins.dir, Path::new("/etc/sluicegate/there"));
 }
 
 #[test]
 fn what_cannot_be_resolved_is_reported_where_it_stands() {
-    refuses(&filter(r#""config": {"a": ["x §${NO}"]}"#), &[r#"filters[0].config.a[0]: environment variable "NO" is not set"#]);
+    refuses(
+        &filter(r#""config": {"a": ["x §${NO}"]}"#),
+        &[r#"filters[0].config.a[0]: environment variable "NO" is not set"#],
+    );
     refuses(
         &filter(r#""config": "§${NO} and §${NEITHER}""#),
         &[
@@ -35,7 +45,10 @@ fn what_cannot_be_resolved_is_reported_where_it_stands() {
         ],
     );
     // Behind an escape the place inside the string is not known.
-    refuses(&filter(r#""config": {"a": §"\t${NO}"}"#), &[r#"filters[0].config.a: environment variable "NO" is not set"#]);
+    refuses(
+        &filter(r#""config": {"a": §"\t${NO}"}"#),
+        &[r#"filters[0].config.a: environment variable "NO" is not set"#],
+    );
     let hint = r#"write "$${" for a plain "${""#;
     refuses(&filter(r#""config": "§${NO""#), &[&format!(r#"filters[0].config: "${{" without "}}"; {hint}"#)]);
     for wrong in ["a b", "1A", "", "A-B", "A:?x", "a.b"] {
@@ -59,7 +72,10 @@ fn a_file_is_filled_in_without_the_line_break_at_its_end() {
         let loaded = parse("gateway.json", &filter(&format!(r#""config": {config}"#)), &dir, &variables());
         loaded.map(|loaded| loaded.config.filters[0].config.to_string()).map_err(|problems| problems.to_string())
     };
-    assert_eq!(text(r#"["${file:lf}", "${file:crlf}", "${file:two}", "${file:empty}"]"#).unwrap(), r#"["s3cret","s3cret","s3cret\n",""]"#);
+    assert_eq!(
+        text(r#"["${file:lf}", "${file:crlf}", "${file:two}", "${file:empty}"]"#).unwrap(),
+        r#"["s3cret","s3cret","s3cret\n",""]"#
+    );
     assert_eq!(text(&format!(r#""${{file:{}/lf}}""#, dir.display())).unwrap(), "s3cret");
     for (reference, reason) in [
         ("file:binary", "not UTF-8"),

@@ -13,10 +13,10 @@ fn syntax_errors_are_reported_where_they_are() {
         ("{§a: 1}", "expected string for object property"),
         ("{\"a\": §'b'}", "single-quoted strings are not allowed"),
         ("{\"a\": §0x1F}", "hexadecimal numbers are not allowed"),
-        ("{\"a\"§ 1}", "expected colon after the string or word in object property"),
+        ("{\"a\" §1}", "expected colon after the string or word in object property"),
         ("{\"a\": §\"b", "unterminated string literal"),
         ("{} §{}", "text cannot contain more than one JSON value"),
-        ("{ /* §", "unterminated comment block"),
+        ("{ §/* ", "unterminated comment block"),
     ] {
         refuses(text, &[message]);
     }
@@ -35,7 +35,10 @@ fn wrong_types_are_named() {
         &route(r#""timeout": §15"#),
         &[r#"routes[0].timeout: expected a duration such as "250ms", "5s", "1m" or "1h", found a number"#],
     );
-    refuses(&filter(r#""memory": §null"#), &[r#"filters[0].memory: expected a size such as "64KiB" or "1MiB", found null"#]);
+    refuses(
+        &filter(r#""memory": §null"#),
+        &[r#"filters[0].memory: expected a size such as "64KiB" or "1MiB", found null"#],
+    );
 }
 
 #[test]
@@ -100,15 +103,21 @@ fn addresses_are_checked() {
         r#"{"listeners": [{"address": "127.0.0.1:80"}], "admin": {"address": §"127.0.0.1:80"}}"#,
         &["admin.address: a listener before it has this address"],
     );
-    good(r#"{"listeners": [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}"#);
+    good(
+        r#"{"listeners": [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}"#,
+    );
 }
 
 #[test]
 fn upstreams_are_checked() {
-    let upstream = |more: &str| format!(r#"{{"listeners": [{{"address": "127.0.0.1:0"}}], "upstreams": {{"api": {more}}}}}"#);
+    let upstream =
+        |more: &str| format!(r#"{{"listeners": [{{"address": "127.0.0.1:0"}}], "upstreams": {{"api": {more}}}}}"#);
     let target = |written: &str| upstream(&format!(r#"{{"targets": [§"{written}"]}}"#));
     for (written, message) in [
-        ("users:9001", r#"expected a URL such as "http://127.0.0.1:9001", found "users:9001"; did you mean "http://users:9001"?"#),
+        (
+            "users:9001",
+            r#"expected a URL such as "http://127.0.0.1:9001", found "users:9001"; did you mean "http://users:9001"?"#,
+        ),
         ("ftp://users", r#"expected the scheme http or https, found "ftp://users""#),
         ("http://users/v1", r#"a target has no path and no query, found "http://users/v1""#),
         ("http://users:0", r#"not a port: "http://users:0""#),
@@ -166,7 +175,10 @@ fn filters_are_checked() {
     let plugin = |name: &str| top(&format!(r#""filters": [{{"use": §"{name}"}}]"#));
     let expected = r#"filters[0].use: expected the name of a plugin such as "rate-limit""#;
     refuses(&plugin("auth.wasm"), &[&format!(r#"{expected}, found "auth.wasm"; did you mean "auth"?"#)]);
-    refuses(&plugin("../plugins/auth.wasm"), &[&format!(r#"{expected}, found "../plugins/auth.wasm"; did you mean "auth"?"#)]);
+    refuses(
+        &plugin("../plugins/auth.wasm"),
+        &[&format!(r#"{expected}, found "../plugins/auth.wasm"; did you mean "auth"?"#)],
+    );
     refuses(&plugin(""), &[&format!(r#"{expected}, found """#)]);
     refuses(&plugin("../auth"), &[&format!(r#"{expected}, found "../auth""#)]);
     refuses(
@@ -177,14 +189,26 @@ fn filters_are_checked() {
         &filter(r#""pause": §"stop""#),
         &[r#"filters[0].pause: expected "stop_all" or "stop_iteration", found "stop""#],
     );
-    refuses(&filter(r#""deadline": §"5min""#), &[r#"filters[0].deadline: expected a duration such as "250ms", "5s", "1m" or "1h", found "5min""#]);
+    refuses(
+        &filter(r#""deadline": §"5min""#),
+        &[r#"filters[0].deadline: expected a duration such as "250ms", "5s", "1m" or "1h", found "5min""#],
+    );
     refuses(&filter(r#""deadline": §"2m""#), &[r#"filters[0].deadline: must be between "1ms" and "1m", found "2m""#]);
-    refuses(&filter(r#""memory": §"64MB""#), &[r#"filters[0].memory: expected a size such as "64KiB" or "1MiB", found "64MB"; did you mean "64MiB"?"#]);
-    refuses(&filter(r#""memory": §"8GiB""#), &[r#"filters[0].memory: must be between "64KiB" and "4GiB", found "8GiB""#]);
+    refuses(
+        &filter(r#""memory": §"64MB""#),
+        &[r#"filters[0].memory: expected a size such as "64KiB" or "1MiB", found "64MB"; did you mean "64MiB"?"#],
+    );
+    refuses(
+        &filter(r#""memory": §"8GiB""#),
+        &[r#"filters[0].memory: must be between "64KiB" and "4GiB", found "8GiB""#],
+    );
     refuses(&filter(r#""memory": §100"#), &[r#"filters[0].memory: must be between 65536 and 4294967296, found 100"#]);
     refuses(&filter(r#""env": {§"A=B": "c"}"#), &[r#"filters[0].env["A=B"]: not a name of an environment variable"#]);
     refuses(&filter(r#""env": {"A": §1}"#), &["filters[0].env.A: expected a string, found a number"]);
-    refuses(&filter(r#""when": {"path": §"/a//b"}"#), &[r#"filters[0].when.path: no request has the path "/a//b" after normalisation; did you mean "/a/b"?"#]);
+    refuses(
+        &filter(r#""when": {"path": §"/a//b"}"#),
+        &[r#"filters[0].when.path: no request has the path "/a//b" after normalisation; did you mean "/a/b"?"#],
+    );
 }
 
 #[test]
@@ -194,9 +218,20 @@ fn numbers_are_bounded() {
     refuses(&limit(r#""workers": §-1"#), &["limits.workers: must be between 1 and 1024, found -1"]);
     refuses(&limit(r#""workers": §1.5"#), &["limits.workers: expected a whole number, found 1.5"]);
     refuses(&limit(r#""workers": §"4""#), &["limits.workers: expected a number, found a string"]);
-    refuses(&limit(r#""connections": §99999999999999999999"#), &["limits.connections: must be between 1 and 10000000, found 99999999999999999999"]);
-    refuses(&limit(r#""buffer_bytes": §"2GiB""#), &[r#"limits.buffer_bytes: must be between "1KiB" and "1GiB", found "2GiB""#]);
-    refuses(&limit(r#""idle_timeout": §"99999999999999999999s""#), &[r#"limits.idle_timeout: expected a duration such as "250ms", "5s", "1m" or "1h", found "99999999999999999999s""#]);
+    refuses(
+        &limit(r#""connections": §99999999999999999999"#),
+        &["limits.connections: must be between 1 and 10000000, found 99999999999999999999"],
+    );
+    refuses(
+        &limit(r#""buffer_bytes": §"2GiB""#),
+        &[r#"limits.buffer_bytes: must be between "1KiB" and "1GiB", found "2GiB""#],
+    );
+    refuses(
+        &limit(r#""idle_timeout": §"99999999999999999999s""#),
+        &[
+            r#"limits.idle_timeout: expected a duration such as "250ms", "5s", "1m" or "1h", found "99999999999999999999s""#,
+        ],
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ fn paths_are_checked() {
     let one = r#"routes[0].match.path: expected exactly one of "exact", "prefix", "regex""#;
     refuses(&condition(r#""path": §{}"#), &[one]);
     refuses(&condition(r#""path": §{"exact": "/a", "prefix": "/b"}"#), &[one]);
-    refuses(&condition(r#""path": §{§"exakt": "/a"}"#), &[one, r#"routes[0].match.path.exakt: unknown key; did you mean "exact"?"#]);
+    refuses(
+        &condition(r#""path": §{§"exakt": "/a"}"#),
+        &[one, r#"routes[0].match.path.exakt: unknown key; did you mean "exact"?"#],
+    );
     refuses(&condition(r#""path": §7"#), &["routes[0].match.path: expected an object, found a number"]);
 }
 
@@ -74,8 +77,14 @@ fn regular_expressions_are_checked() {
 #[test]
 fn methods_are_checked() {
     refuses(&condition(r#""methods": §[]"#), &["routes[0].match.methods: must not be empty"]);
-    refuses(&condition(r#""methods": [§"GTE"]"#), &[r#"routes[0].match.methods[0]: unknown method "GTE"; did you mean "GET"?"#]);
-    refuses(&condition(r#""methods": [§"purge"]"#), &[r#"routes[0].match.methods[0]: unknown method "purge"; did you mean "PURGE"?"#]);
+    refuses(
+        &condition(r#""methods": [§"GTE"]"#),
+        &[r#"routes[0].match.methods[0]: unknown method "GTE"; did you mean "GET"?"#],
+    );
+    refuses(
+        &condition(r#""methods": [§"purge"]"#),
+        &[r#"routes[0].match.methods[0]: unknown method "purge"; did you mean "PURGE"?"#],
+    );
     refuses(&condition(r#""methods": [§"GET POST"]"#), &[r#"routes[0].match.methods[0]: "GET POST" is not a method"#]);
     refuses(&condition(r#""methods": §"GET""#), &["routes[0].match.methods: expected an array, found a string"]);
 }
@@ -83,9 +92,18 @@ fn methods_are_checked() {
 #[test]
 fn headers_and_query_parameters_are_checked() {
     refuses(&condition(r#""headers": {§"x user": "a"}"#), &[r#"routes[0].match.headers["x user"]: not a header name"#]);
-    refuses(&condition(r#""headers": {"x-user": {"present": §false}}"#), &["routes[0].match.headers.x-user.present: only true is possible"]);
-    refuses(&condition(r#""headers": {"x-user": §3}"#), &["routes[0].match.headers.x-user: expected an object, found a number"]);
-    refuses(&condition(r#""query": {"page": §{}}"#), &[r#"routes[0].match.query.page: expected exactly one of "exact", "regex", "present""#]);
+    refuses(
+        &condition(r#""headers": {"x-user": {"present": §false}}"#),
+        &["routes[0].match.headers.x-user.present: only true is possible"],
+    );
+    refuses(
+        &condition(r#""headers": {"x-user": §3}"#),
+        &["routes[0].match.headers.x-user: expected an object, found a number"],
+    );
+    refuses(
+        &condition(r#""query": {"page": §{}}"#),
+        &[r#"routes[0].match.query.page: expected exactly one of "exact", "regex", "present""#],
+    );
     refuses(&condition(r#""query": §["page"]"#), &["routes[0].match.query: expected an object, found an array"]);
 }
 
@@ -105,6 +123,9 @@ fn rewrites_are_checked() {
         &[r#"routes[0].match.path: the path does not begin with "/": "a""#],
     );
     refuses(&route(r#""rewrite": {"path": §"/b"}"#), &["routes[0].rewrite.path: expected an object, found a string"]);
-    refuses(&route(r#""rewrite": {"path": {"full": §"b"}}"#), &[r#"routes[0].rewrite.path.full: the path does not begin with "/": "b""#]);
+    refuses(
+        &route(r#""rewrite": {"path": {"full": §"b"}}"#),
+        &[r#"routes[0].rewrite.path.full: the path does not begin with "/": "b""#],
+    );
     refuses(&route(r#""rewrite": {"host": §"a/b"}"#), &[r#"routes[0].rewrite.host: not a host name: "a/b""#]);
 }

@@ -63,35 +63,71 @@ fn violations_are_told_in_our_words_where_they_stand() {
     violates(r#"§{"per": "1m"}"#, &[r#"filters[0].config: missing key "limit""#]);
     violates(r#"§[]"#, &["filters[0].config: expected an object, found an array"]);
     violates(r#"{"limit": 1, §"pre": "1m"}"#, &[r#"filters[0].config.pre: unknown key; did you mean "per"?"#]);
-    violates(r#"{"limit": 1, "per": §"fast"}"#, &["filters[0].config.per: does not match the pattern ^[0-9]+(ms|s|m|h)$"]);
-    violates(r#"{"limit": 1, "mode": §"exakt"}"#, &[r#"filters[0].config.mode: expected one of "exact", "local", found "exakt"; did you mean "exact"?"#]);
+    violates(
+        r#"{"limit": 1, "per": §"fast"}"#,
+        &["filters[0].config.per: does not match the pattern ^[0-9]+(ms|s|m|h)$"],
+    );
+    violates(
+        r#"{"limit": 1, "mode": §"exakt"}"#,
+        &[r#"filters[0].config.mode: expected one of "exact", "local", found "exakt"; did you mean "exact"?"#],
+    );
     violates(r#"{"limit": 1, "rules": §[]}"#, &["filters[0].config.rules: must not be empty"]);
     violates(r#"{"limit": 1, "rules": §[{}, {}]}"#, &["filters[0].config.rules: has the same element twice"]);
-    violates(r#"{"limit": 1, "rules": [{"a/b": §1}]}"#, &[r#"filters[0].config.rules[0]["a/b"]: expected null or a string, found a number"#]);
-    violates(r#"{"limit": 1, "rules": [{§"a/c": "x"}]}"#, &[r#"filters[0].config.rules[0]["a/c"]: unknown key; did you mean "a/b"?"#]);
+    violates(
+        r#"{"limit": 1, "rules": [{"a/b": §1}]}"#,
+        &[r#"filters[0].config.rules[0]["a/b"]: expected null or a string, found a number"#],
+    );
+    violates(
+        r#"{"limit": 1, "rules": [{§"a/c": "x"}]}"#,
+        &[r#"filters[0].config.rules[0]["a/c"]: unknown key; did you mean "a/b"?"#],
+    );
 }
 
 #[test]
 fn unknown_upstreams_are_reported_with_what_was_meant() {
-    violates(r#"{"limit": 1, "idp": §"ipd"}"#, &[r#"filters[0].config.idp: unknown upstream "ipd"; did you mean "idp"?"#]);
-    violates(r#"{"limit": 1, "fallback": §"ipd"}"#, &[r#"filters[0].config.fallback: unknown upstream "ipd"; did you mean "idp"?"#]);
+    violates(
+        r#"{"limit": 1, "idp": §"ipd"}"#,
+        &[r#"filters[0].config.idp: unknown upstream "ipd"; did you mean "idp"?"#],
+    );
+    violates(
+        r#"{"limit": 1, "fallback": §"ipd"}"#,
+        &[r#"filters[0].config.fallback: unknown upstream "ipd"; did you mean "idp"?"#],
+    );
     violates(r#"{"limit": 1, "idp": §"${NAME}"}"#, &[r#"filters[0].config.idp: unknown upstream "${NAME}""#]);
 }
 
 #[test]
 fn of_several_forms_the_one_that_was_meant_is_explained() {
-    violates(r#"{"limit": 1, "key": §"consumr"}"#, &[r#"filters[0].config.key: expected one of "consumer", "client", found "consumr"; did you mean "consumer"?"#]);
+    violates(
+        r#"{"limit": 1, "key": §"consumr"}"#,
+        &[r#"filters[0].config.key: expected one of "consumer", "client", found "consumr"; did you mean "consumer"?"#],
+    );
     violates(r#"{"limit": 1, "key": {"header": §""}}"#, &["filters[0].config.key.header: must not be empty"]);
     violates(r#"{"limit": 1, "key": §7}"#, &["filters[0].config.key: expected a string or an object, found a number"]);
-    violates(r#"{"limit": 1, "store": {"kind": §"rediss"}}"#, &[r#"filters[0].config.store.kind: expected one of "memory", "redis", found "rediss"; did you mean "redis"?"#]);
-    violates(r#"{"limit": 1, "store": {"kind": "memory", "entries": §"many"}}"#, &["filters[0].config.store.entries: expected a whole number, found a string"]);
-    violates(r#"{"limit": 1, "action": {§"redirct": "/"}}"#, &[r#"filters[0].config.action.redirct: unknown key; did you mean "redirect"?"#]);
-    violates(r#"{"limit": 1, "action": §{}}"#, &[r#"filters[0].config.action: expected exactly one of "reply", "redirect""#]);
+    violates(
+        r#"{"limit": 1, "store": {"kind": §"rediss"}}"#,
+        &[r#"filters[0].config.store.kind: expected one of "memory", "redis", found "rediss"; did you mean "redis"?"#],
+    );
+    violates(
+        r#"{"limit": 1, "store": {"kind": "memory", "entries": §"many"}}"#,
+        &["filters[0].config.store.entries: expected a whole number, found a string"],
+    );
+    violates(
+        r#"{"limit": 1, "action": {§"redirct": "/"}}"#,
+        &[r#"filters[0].config.action.redirct: unknown key; did you mean "redirect"?"#],
+    );
+    violates(
+        r#"{"limit": 1, "action": §{}}"#,
+        &[r#"filters[0].config.action: expected exactly one of "reply", "redirect""#],
+    );
 }
 
 #[test]
 fn a_secret_is_never_repeated() {
-    for config in [r#"{"limit": 1, "secret": "${ALICE_KEY}"}"#, r#"{"limit": 1, "mode": "${ALICE_KEY}", "per": "${ALICE_KEY}", "key": "${ALICE_KEY}"}"#] {
+    for config in [
+        r#"{"limit": 1, "secret": "${ALICE_KEY}"}"#,
+        r#"{"limit": 1, "mode": "${ALICE_KEY}", "per": "${ALICE_KEY}", "key": "${ALICE_KEY}"}"#,
+    ] {
         let (problems, _) = check(SCHEMA, &format!(r#""config": {config}"#));
         assert!(!problems.is_empty() && !problems.concat().contains("hunter2"), "{problems:?}");
     }

@@ -7,10 +7,13 @@ use crate::config::{closest, duration, size};
 
 #[test]
 fn durations_are_whole_numbers_with_a_unit() {
-    for (text, millis) in [("250ms", 250), ("5s", 5000), ("1m", 60_000), ("1h", 3_600_000), ("90s", 90_000), ("0s", 0)] {
+    for (text, millis) in [("250ms", 250), ("5s", 5000), ("1m", 60_000), ("1h", 3_600_000), ("90s", 90_000), ("0s", 0)]
+    {
         assert_eq!(duration::parse(text), Some(Duration::from_millis(millis)), "{text}");
     }
-    for text in ["", "5", "s", "1.5s", "-1s", "5 s", "5S", "1m30s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+    for text in
+        ["", "5", "s", "1.5s", "-1s", "5 s", "5S", "1m30s", "1d", "99999999999999999999s", "18446744073709551615h"]
+    {
         assert_eq!(duration::parse(text), None, "{text}");
     }
     for text in ["250ms", "5s", "90s", "1m", "24h", "0ms"] {
@@ -35,7 +38,13 @@ fn sizes_are_whole_numbers_with_a_binary_unit() {
 #[test]
 fn a_suggestion_is_a_slip_of_the_keyboard_away() {
     let words = ["idp", "users", "rate-limit"];
-    for (word, meant) in [("ipd", Some("idp")), ("user", Some("users")), ("rate_limt", Some("rate-limit")), ("orders", None), ("x", None)] {
+    for (word, meant) in [
+        ("ipd", Some("idp")),
+        ("user", Some("users")),
+        ("rate_limt", Some("rate-limit")),
+        ("orders", None),
+        ("x", None),
+    ] {
         assert_eq!(closest(word, words).as_deref(), meant, "{word}");
     }
 }

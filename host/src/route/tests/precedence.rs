@@ -52,7 +52,8 @@ fn a_more_specific_host_that_refuses_leaves_the_request_to_the_others() {
 
 #[test]
 fn an_exact_path_goes_before_the_longest_prefix_before_a_regex_before_any() {
-    let routes = routes(&["- -", "- ~ /users/[0-9]+|/x", "- /users", "- /users/7", "- = /users/7/a", "- = /users/7/b/"]);
+    let routes =
+        routes(&["- -", "- ~ /users/[0-9]+|/x", "- /users", "- /users/7", "- = /users/7/a", "- = /users/7/b/"]);
     for (asked, name) in [
         ("/users/7/a", "- = /users/7/a"),
         ("/users/7/a/", "- /users/7"),
@@ -153,7 +154,9 @@ fn a_condition_holds_when_all_its_parts_do() {
         methods: vec![Method::GET, Method::HEAD],
         ..Match::default()
     };
-    for (asked, path, accepted) in [("a", "/users", true), ("b.example", "/users/1", true), ("b", "/users", false), ("a", "/", false)] {
+    for (asked, path, accepted) in
+        [("a", "/users", true), ("b.example", "/users/1", true), ("b", "/users", false), ("a", "/", false)]
+    {
         assert_eq!(condition.accepts(&Request::get(asked, path).view()), accepted, "{asked}{path}");
     }
     let post = Request { method: Method::POST, ..Request::get("a", "/users") };

@@ -56,7 +56,10 @@ fn requests() -> impl Strategy<Value = Request> {
     let method = select(vec![Method::GET, Method::PUT, Method::POST]);
     (hosts, paths, method, headers, any::<bool>()).prop_map(|(host, path, method, headers, query)| Request {
         method,
-        headers: headers.into_iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("v"))).collect(),
+        headers: headers
+            .into_iter()
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("v")))
+            .collect(),
         query: query.then(|| "q=1".to_owned()),
         ..Request::get(host, path)
     })
@@ -80,7 +83,11 @@ proptest! {
 fn ten_thousand_routes_are_found_by_host_and_path() {
     let routes: Vec<Route> = (0..10_000)
         .map(|index| {
-            let path = if index % 2 == 0 { path(&format!("/service-{index}")) } else { path(&format!("= /service-{index}/x")) };
+            let path = if index % 2 == 0 {
+                path(&format!("/service-{index}"))
+            } else {
+                path(&format!("= /service-{index}/x"))
+            };
             let hosts = if index % 3 == 0 { vec![host(&format!("h{index}.example"))] } else { Vec::new() };
             route("r", Match { hosts, path: Some(path), ..Match::default() })
         })
