@@ -79,14 +79,10 @@ fn resolve(reference: &str, base_dir: &Path, env: &dyn Environment) -> Result<St
         None => (reference, None),
     };
     if !is_variable_name(name) {
-        return Err(format!(
-            "\"${{{reference}}}\" is not a reference; write \"$${{\" for a plain \"${{\""
-        ));
+        return Err(format!("\"${{{reference}}}\" is not a reference; write \"$${{\" for a plain \"${{\""));
     }
     let value = env.variable(name).filter(|value| default.is_none() || !value.is_empty());
-    value
-        .or_else(|| default.map(str::to_owned))
-        .ok_or_else(|| format!("environment variable \"{name}\" is not set"))
+    value.or_else(|| default.map(str::to_owned)).ok_or_else(|| format!("environment variable \"{name}\" is not set"))
 }
 
 fn is_variable_name(name: &str) -> bool {

@@ -182,11 +182,8 @@ impl<'a> Node<'a> {
         let Value::Array(array) = self.value else {
             return self.expected("an array");
         };
-        let element = |(index, value)| Self {
-            document: self.document,
-            value,
-            path: format!("{}[{index}]", self.path).into(),
-        };
+        let element =
+            |(index, value)| Self { document: self.document, value, path: format!("{}[{index}]", self.path).into() };
         Some(array.elements.iter().enumerate().map(element).collect())
     }
     /// The elements of an array that must have some.
@@ -230,7 +227,12 @@ impl<'a> Node<'a> {
         let found = shown(self.document.source.slice(self.span()));
         self.out_of_bounds(&bounds, &found, display)
     }
-    fn out_of_bounds<T, U>(&self, bounds: &RangeInclusive<T>, found: &str, display: impl Fn(&T) -> String) -> Option<U> {
+    fn out_of_bounds<T, U>(
+        &self,
+        bounds: &RangeInclusive<T>,
+        found: &str,
+        display: impl Fn(&T) -> String,
+    ) -> Option<U> {
         let (least, most) = (display(bounds.start()), display(bounds.end()));
         self.problem(format!("must be between {least} and {most}, found {found}"));
         None

@@ -48,12 +48,24 @@ impl Origins {
     /// A problem with a value inside a filter's configuration. `path`: the filter entry's; `pointer`: a JSON pointer
     /// (RFC 6901) inside its `config`, empty for the whole. What does not stand in the file is reported at its nearest parent.
     #[must_use]
-    pub fn problem(&self, path: &str, pointer: &str, message: impl Into<String>, suggestion: Option<String>) -> Problem {
+    pub fn problem(
+        &self,
+        path: &str,
+        pointer: &str,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) -> Problem {
         self.report(path, pointer, |place| place.value, message.into()).suggest(suggestion)
     }
     /// A problem with a key inside a filter's configuration.
     #[must_use]
-    pub fn key_problem(&self, path: &str, pointer: &str, message: impl Into<String>, suggestion: Option<String>) -> Problem {
+    pub fn key_problem(
+        &self,
+        path: &str,
+        pointer: &str,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) -> Problem {
         self.report(path, pointer, |place| place.key.unwrap_or(place.value), message.into()).suggest(suggestion)
     }
     /// A problem with the plugin that an entry names.

@@ -67,11 +67,8 @@ impl Problem {
     pub fn render(&self) -> String {
         let mut lines = format!("error: {}\n", self.statement());
         let margin = " ".repeat(self.line.to_string().len() + 1);
-        let place = if self.line == 0 {
-            self.file.to_string()
-        } else {
-            format!("{}:{}:{}", self.file, self.line, self.column)
-        };
+        let place =
+            if self.line == 0 { self.file.to_string() } else { format!("{}:{}:{}", self.file, self.line, self.column) };
         let gap = if self.path.is_empty() { "" } else { "  " };
         lines.push_str(&format!("{margin}┌ {place}{gap}{}\n", self.path));
         if let Some(Excerpt { text, indent, width }) = &self.excerpt {

@@ -69,7 +69,10 @@ fn is_unreserved(byte: u8) -> bool {
 /// What a path may have unencoded: RFC 3986 `pchar`, and the slash.
 fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
-        || matches!(byte, b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+        || matches!(
+            byte,
+            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
 }
 
 /// Spells every character of a path in its one way.

@@ -35,14 +35,13 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
     let config_node = fields.optional("config");
     let config = config_node.as_ref().map(compact);
     let when = fields.optional("when").map(|node| matches::condition(&node));
-    let on_error = fields.optional("on_error").map_or(Some(OnError::default()), |node| {
-        word(&node, &[("closed", OnError::Closed), ("open", OnError::Open)])
-    });
-    let deadline = fields.optional("deadline").map_or(Some(DEADLINE), |node| {
-        node.duration(Duration::from_millis(1)..=Duration::from_secs(60))
-    });
-    let memory =
-        fields.optional("memory").map_or(Some(MEMORY_BYTES), |node| node.size(PAGE_BYTES..=ADDRESSABLE_BYTES));
+    let on_error = fields
+        .optional("on_error")
+        .map_or(Some(OnError::default()), |node| word(&node, &[("closed", OnError::Closed), ("open", OnError::Open)]));
+    let deadline = fields
+        .optional("deadline")
+        .map_or(Some(DEADLINE), |node| node.duration(Duration::from_millis(1)..=Duration::from_secs(60)));
+    let memory = fields.optional("memory").map_or(Some(MEMORY_BYTES), |node| node.size(PAGE_BYTES..=ADDRESSABLE_BYTES));
     let granted = fields.optional("upstreams").map_or_else(
         || Some(BTreeSet::new()),
         |node| Some(all(&node.elements()?, |node| upstreams.resolve(node))?.into_iter().collect()),

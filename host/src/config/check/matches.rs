@@ -46,13 +46,16 @@ fn host(node: &Node<'_>) -> Option<HostMatch> {
         None => (&*text.value, false),
     };
     match Authority::parse(name) {
-        Ok(Authority { port: Some(_), .. }) => node.problem(format!("a host pattern has no port, found {}", text.shown)),
+        Ok(Authority { port: Some(_), .. }) => {
+            node.problem(format!("a host pattern has no port, found {}", text.shown))
+        }
         Ok(Authority { host, .. }) if suffix && !host.starts_with('[') => {
             return Some(HostMatch::Suffix(format!(".{host}")));
         }
         Ok(Authority { host, .. }) if !suffix => return Some(HostMatch::Exact(host.into_owned())),
         _ if name == "*" => node.problem("any host is meant by leaving hosts out"),
-        _ => node.problem(format!("expected a host such as \"api.example.com\" or \"*.example.com\", found {}", text.shown)),
+        _ => node
+            .problem(format!("expected a host such as \"api.example.com\" or \"*.example.com\", found {}", text.shown)),
     }
     None
 }

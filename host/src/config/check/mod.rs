@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 
 use jsonc_parser::ast::Value;
 
+use super::Config;
 use super::fields::Fields;
 use super::node::{Node, Text};
 use super::suggest::closest;
-use super::Config;
 
 /// Checks a whole file.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -60,23 +60,27 @@ fn all<'a, T>(nodes: &[Node<'a>], check: impl FnMut(&Node<'a>) -> Option<T>) -> 
 }
 
 /// The names that upstreams may be called by: those of faulty upstreams too, which are reported once, where they stand.
-struct UpstreamNames(BTreeSet<String>);
+/// `None` when the upstreams are no object, so that any name may be right.
+struct UpstreamNames(Option<BTreeSet<String>>);
 
 impl UpstreamNames {
     fn of(upstreams: Option<&Node<'_>>) -> Self {
-        let Some(Value::Object(object)) = upstreams.map(|node| node.value) else {
-            return Self(BTreeSet::new());
-        };
-        Self(object.properties.iter().map(|property| property.name.as_str().to_owned()).collect())
+        match upstreams.map(|node| node.value) {
+            Some(Value::Object(object)) => {
+                Self(Some(object.properties.iter().map(|property| property.name.as_str().to_owned()).collect()))
+            }
+            Some(_) => Self(None),
+            None => Self(Some(BTreeSet::new())),
+        }
     }
     /// The name in `node`, when it is an upstream's.
     fn resolve(&self, node: &Node<'_>) -> Option<String> {
         let text = node.text()?;
-        if self.0.contains(&*text.value) {
-            return Some(text.value.into_owned());
-        }
-        let candidates = self.0.iter().map(String::as_str);
-        let suggestion = suggest(&text, candidates);
+        let names = match &self.0 {
+            Some(names) if !names.contains(&*text.value) => names,
+            _ => return Some(text.value.into_owned()),
+        };
+        let suggestion = suggest(&text, names.iter().map(String::as_str));
         node.problem_suggesting(format!("unknown upstream {}", text.shown), suggestion);
         None
     }

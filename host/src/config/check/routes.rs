@@ -32,13 +32,11 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
     let upstream = fields.required("upstream").and_then(|node| upstreams.resolve(&node));
-    let rewrite = fields.optional("rewrite").map_or_else(
-        || Some(Rewrite::default()),
-        |node| rewrite(&node, matches.as_ref()),
-    );
-    let timeout = fields.optional("timeout").map_or(Some(TIMEOUT), |node| {
-        node.duration(Duration::ZERO..=Duration::from_secs(24 * 3600))
-    });
+    let rewrite =
+        fields.optional("rewrite").map_or_else(|| Some(Rewrite::default()), |node| rewrite(&node, matches.as_ref()));
+    let timeout = fields
+        .optional("timeout")
+        .map_or(Some(TIMEOUT), |node| node.duration(Duration::ZERO..=Duration::from_secs(24 * 3600)));
     fields.finish();
     Some(Route {
         name: name?,

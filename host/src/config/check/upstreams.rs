@@ -18,8 +18,7 @@ const NAME_CHARS: usize = 128;
 
 pub(super) fn upstreams(node: &Node<'_>) -> Option<BTreeMap<String, Upstream>> {
     let members = node.members()?;
-    let checked: Vec<Option<Upstream>> =
-        members.iter().filter(|member| !is_note(&member.key)).map(upstream).collect();
+    let checked: Vec<Option<Upstream>> = members.iter().filter(|member| !is_note(&member.key)).map(upstream).collect();
     let named = |upstream: Option<Upstream>| upstream.map(|upstream| (upstream.name.to_string(), upstream));
     checked.into_iter().map(named).collect()
 }
@@ -37,9 +36,9 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let targets = fields.required("targets").and_then(|node| all(&node.some_elements()?, target));
     let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
     let protocol = fields.optional("protocol").map_or(Some(UpstreamProtocol::Http1), |node| word(&node, &protocols));
-    let connect_timeout = fields.optional("connect_timeout").map_or(Some(CONNECT_TIMEOUT), |node| {
-        node.duration(Duration::from_millis(1)..=Duration::from_secs(600))
-    });
+    let connect_timeout = fields
+        .optional("connect_timeout")
+        .map_or(Some(CONNECT_TIMEOUT), |node| node.duration(Duration::from_millis(1)..=Duration::from_secs(600)));
     fields.finish();
     Some(Upstream {
         name: name.as_ref().into(),

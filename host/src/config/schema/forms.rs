@@ -13,12 +13,18 @@ type Form = Vec<ValidationError<'static>>;
 impl Report<'_> {
     /// The problems of a value that was checked against `forms`.
     ///
-    /// The form whose faults all lie deeper than the value itself is the one that was meant. Otherwise, if all that is wrong
-    /// is the choice of a word or of a type, the message lists them.
+    /// Where the forms differ in one word, that word is wrong, unless a form has it right. Otherwise the form whose faults all
+    /// lie deeper than the value itself is the one that was meant. Otherwise the message lists the types or keys to choose from.
     pub(super) fn form(&self, error: &ValidationError<'_>, forms: &[Form]) -> Vec<Problem> {
         let (pointer, instance) = (error.instance_path().as_str(), &**error.instance());
         let suitable: Vec<&Form> = forms.iter().filter(|form| !is_other_type(form, pointer)).collect();
-        let mut deeper = suitable.iter().filter(|form| form.iter().all(|error| error.instance_path().as_str() != pointer));
+        if suitable.len() > 1
+            && let Some(choices) = choices(&suitable)
+        {
+            return vec![self.choice(&choices.pointer, &choices.found, &choices.values)];
+        }
+        let mut deeper =
+            suitable.iter().filter(|form| form.iter().all(|error| error.instance_path().as_str() != pointer));
         if let (Some(form), None) = (deeper.next(), deeper.next()) {
             return self.of_form(form);
         }
@@ -28,9 +34,6 @@ impl Report<'_> {
         if suitable.is_empty() {
             let names: Vec<&str> = forms.iter().flatten().flat_map(expected_types).collect();
             return vec![self.problem(pointer, expected_words(&distinct(names), instance), None)];
-        }
-        if let Some(choices) = choices(&suitable) {
-            return vec![self.choice(&choices.pointer, &choices.found, &choices.values)];
         }
         if let (Some(object), Some(keys)) = (instance.as_object(), variant_keys(&suitable, pointer)) {
             if let [key] = &object.keys().collect::<Vec<_>>()[..] {

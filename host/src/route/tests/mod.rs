@@ -1,0 +1,74 @@
+//! Tables of paths, hosts and precedence, and the index against a plain search.
+
+mod hosts;
+mod paths;
+mod precedence;
+mod search;
+
+use http::{HeaderMap, Method};
+
+use super::RequestView;
+use crate::config::{HostMatch, Match, PathMatch, Rewrite, Route, ValueMatch};
+
+/// A request without a query and with few headers, to build on.
+#[derive(Debug)]
+struct Request {
+    host: &'static str,
+    path: String,
+    query: Option<String>,
+    method: Method,
+    headers: HeaderMap,
+}
+
+impl Request {
+    fn get(host: &'static str, path: &str) -> Self {
+        Self { host, path: path.to_owned(), query: None, method: Method::GET, headers: HeaderMap::new() }
+    }
+    fn view(&self) -> RequestView<'_> {
+        RequestView {
+            host: self.host,
+            path: &self.path,
+            query: self.query.as_deref(),
+            method: &self.method,
+            headers: &self.headers,
+        }
+    }
+}
+
+/// A route with a condition.
+fn route(name: &str, matches: Match) -> Route {
+    Route {
+        name: name.into(),
+        matches,
+        filters: Vec::new(),
+        upstream: "upstream".into(),
+        rewrite: Rewrite::default(),
+        timeout: None,
+    }
+}
+
+/// `api.example`, `*.example`
+fn host(pattern: &str) -> HostMatch {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => HostMatch::Suffix(suffix.to_owned()),
+        None => HostMatch::Exact(pattern.to_owned()),
+    }
+}
+
+/// `= /a` exact, `/a` prefix, `~ /a.*` regular expression
+fn path(pattern: &str) -> PathMatch {
+    match pattern.split_once(' ') {
+        Some(("=", path)) => PathMatch::Exact(path.to_owned()),
+        Some((_, regex)) => PathMatch::Regex(whole(regex)),
+        None => PathMatch::Prefix(pattern.to_owned()),
+    }
+}
+
+/// A regular expression as the configuration makes it.
+fn whole(regex: &str) -> regex::Regex {
+    regex::Regex::new(&format!(r"\A(?:{regex})\z")).unwrap()
+}
+
+fn exact(value: &str) -> ValueMatch {
+    ValueMatch::Exact(value.to_owned())
+}
