@@ -21,6 +21,8 @@ mod credential;
 mod jwt;
 mod one_or_many;
 mod recent;
+#[cfg(test)]
+mod tests;
 
 use sluicegate_sdk::prelude::*;
 
