@@ -1,0 +1,3 @@
+//! The filter through its harness: every option.
+
+pub(crate) mod tokens;
