@@ -28,14 +28,17 @@ impl StreamContext {
         if let Some(fault) = &*self.stream.reported.borrow() {
             return Err(fault.clone());
         }
-        action.ok_or_else(|| Fault { kind: FaultKind::Abi, detail: Rc::from(format!("{callback} answered an action that does not exist")) })
+        action.ok_or_else(|| Fault {
+            kind: FaultKind::Abi,
+            detail: Rc::from(format!("{callback} answered an action that does not exist")),
+        })
     }
 }
 
 impl Filter for StreamContext {
     fn on_headers(&mut self, direction: Direction, end_of_stream: bool) -> Result<HeadersAction, Fault> {
         let fields = self.stream.stage.exchange().headers(direction).map_or(0, |headers| headers.len());
-        let (id, callback) = (self.stream.id, name(direction, ["proxy_on_request_headers", "proxy_on_response_headers"]));
+        let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_headers", "proxy_on_response_headers"));
         let action = self.running.call(self.effective(), callback, |exports, store| match exports.headers(direction) {
             Some(headers) => headers.call(store, id, u32::try_from(fields).unwrap_or(u32::MAX), end_of_stream),
             None => Ok(0),
@@ -54,7 +57,7 @@ impl Filter for StreamContext {
         self.answer(action, callback)
     }
     fn on_body(&mut self, direction: Direction, size: usize, end_of_stream: bool) -> Result<BodyAction, Fault> {
-        let (id, callback) = (self.stream.id, name(direction, ["proxy_on_request_body", "proxy_on_response_body"]));
+        let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_body", "proxy_on_response_body"));
         let action = self.running.call(self.effective(), callback, |exports, store| match exports.body(direction) {
             Some(body) => body.call(store, (id, u32::try_from(size).unwrap_or(u32::MAX), end_of_stream.into())),
             None => Ok(0),
@@ -70,7 +73,7 @@ impl Filter for StreamContext {
     }
     fn on_trailers(&mut self, direction: Direction) -> Result<TrailersAction, Fault> {
         let fields = self.stream.stage.exchange().trailers(direction).map_or(0, |trailers| trailers.len());
-        let (id, callback) = (self.stream.id, name(direction, ["proxy_on_request_trailers", "proxy_on_response_trailers"]));
+        let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_trailers", "proxy_on_response_trailers"));
         let action = self.running.call(self.effective(), callback, |exports, store| match exports.trailers(direction) {
             Some(trailers) => trailers.call(store, (id, u32::try_from(fields).unwrap_or(u32::MAX))),
             None => Ok(0),
@@ -98,12 +101,5 @@ impl Drop for StreamContext {
         if !self.finished {
             self.running.finish_later(Rc::clone(&self.stream));
         }
-    }
-}
-
-fn name(direction: Direction, [request, response]: [&'static str; 2]) -> &'static str {
-    match direction {
-        Direction::Request => request,
-        Direction::Response => response,
     }
 }

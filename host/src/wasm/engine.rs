@@ -11,13 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store, Strategy, UpdateDeadline, WasmBacktraceDetails, WasmFeatures,
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store, Strategy, UpdateDeadline,
+    WasmBacktraceDetails, WasmFeatures,
 };
 
+use super::PluginError;
 use super::host_state::HostState;
 use super::limits::{DEADLINE_STEPS, TABLE_ELEMENTS};
 use super::module::{self, Plugin};
-use super::PluginError;
 
 /// Length of an epoch.
 const TICK: Duration = Duration::from_millis(1);
@@ -44,7 +45,9 @@ impl Engine {
     /// # Errors
     /// The platform cannot run it.
     pub fn new() -> Result<Self, PluginError> {
-        let pooled = POOLS.into_iter().find_map(|instances| wasmtime::Engine::new(config().allocation_strategy(pool(instances))).ok());
+        let pooled = POOLS
+            .into_iter()
+            .find_map(|instances| wasmtime::Engine::new(config().allocation_strategy(pool(instances))).ok());
         let inner = match pooled {
             Some(engine) => engine,
             None => wasmtime::Engine::new(&config())
@@ -58,7 +61,7 @@ impl Engine {
                 while let Some(engine) = ticking.upgrade() {
                     engine.increment_epoch();
                     drop(engine);
-                    thread::sleep(TICK);
+                    thread::park_timeout(TICK);
                 }
             })
             .map_err(|error| PluginError(format!("the epoch ticker does not start: {error}")))?;

@@ -81,7 +81,9 @@ fn check_callback(name: &str, parameters: &[usize], answers: bool, export: &Exte
     }
     let count = parameters.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ");
     let answer = if answers { "i32" } else { "nothing" };
-    Err(PluginError(format!("its export {name} has the wrong signature: {count} i32 parameters and a result of {answer} are expected")))
+    Err(PluginError(format!(
+        "its export {name} has the wrong signature: {count} i32 parameters and a result of {answer} are expected"
+    )))
 }
 
 /// `proxy_on_*_headers`, by version of the ABI.
@@ -93,6 +95,11 @@ pub(super) enum HeadersCallback {
     WithEnd(TypedFunc<(u32, u32, u32), u32>),
 }
 
+/// `proxy_on_*_body`: context, size, end of stream → action.
+pub(super) type BodyCallback = TypedFunc<(u32, u32, u32), u32>;
+/// `proxy_on_http_call_response`: root context, token, number of fields, size of the body, number of trailers.
+pub(super) type AnswerCallback = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 /// The functions of one instance, looked up once.
 pub(super) struct Exports {
     pub(super) context_create: Option<TypedFunc<(u32, u32), ()>>,
@@ -100,12 +107,12 @@ pub(super) struct Exports {
     pub(super) configure: Option<TypedFunc<(u32, u32), u32>>,
     pub(super) tick: Option<TypedFunc<u32, ()>>,
     pub(super) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
-    pub(super) http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    pub(super) http_call_response: Option<AnswerCallback>,
     pub(super) done: Option<TypedFunc<u32, u32>>,
     pub(super) log: Option<TypedFunc<u32, ()>>,
     pub(super) delete: Option<TypedFunc<u32, ()>>,
     headers: [Option<HeadersCallback>; 2],
-    body: [Option<TypedFunc<(u32, u32, u32), u32>>; 2],
+    body: [Option<BodyCallback>; 2],
     trailers: [Option<TypedFunc<(u32, u32), u32>>; 2],
 }
 
@@ -130,18 +137,27 @@ impl Exports {
         }
     }
     pub(super) fn headers(&self, direction: Direction) -> Option<&HeadersCallback> {
-        self.headers[index(direction)].as_ref()
+        let [request, response] = &self.headers;
+        direction.pick(request, response).as_ref()
     }
-    pub(super) fn body(&self, direction: Direction) -> Option<&TypedFunc<(u32, u32, u32), u32>> {
-        self.body[index(direction)].as_ref()
+    pub(super) fn body(&self, direction: Direction) -> Option<&BodyCallback> {
+        let [request, response] = &self.body;
+        direction.pick(request, response).as_ref()
     }
     pub(super) fn trailers(&self, direction: Direction) -> Option<&TypedFunc<(u32, u32), u32>> {
-        self.trailers[index(direction)].as_ref()
+        let [request, response] = &self.trailers;
+        direction.pick(request, response).as_ref()
     }
 }
 
 impl HeadersCallback {
-    pub(super) fn call(&self, store: impl AsContextMut, context: u32, fields: u32, end_of_stream: bool) -> wasmtime::Result<u32> {
+    pub(super) fn call(
+        &self,
+        store: impl AsContextMut,
+        context: u32,
+        fields: u32,
+        end_of_stream: bool,
+    ) -> wasmtime::Result<u32> {
         match self {
             Self::WithoutEnd(callback) => callback.call(store, (context, fields)),
             Self::WithEnd(callback) => callback.call(store, (context, fields, end_of_stream.into())),
@@ -150,7 +166,11 @@ impl HeadersCallback {
 }
 
 /// An exported function of that type, if there is one.
-pub(super) fn find<P: WasmParams, R: WasmResults>(instance: &Instance, store: &mut Store<HostState>, name: &str) -> Option<TypedFunc<P, R>> {
+pub(super) fn find<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut Store<HostState>,
+    name: &str,
+) -> Option<TypedFunc<P, R>> {
     instance.get_typed_func(store, name).ok()
 }
 
@@ -158,11 +178,4 @@ pub(super) fn find<P: WasmParams, R: WasmResults>(instance: &Instance, store: &m
 pub(super) fn memory(instance: &Instance, store: &mut Store<HostState>) -> (Option<Memory>, Option<TypedFunc<u32, u32>>) {
     let allocate = ALLOCATORS.iter().find_map(|name| find(instance, store, name));
     (instance.get_memory(store, "memory"), allocate)
-}
-
-fn index(direction: Direction) -> usize {
-    match direction {
-        Direction::Request => 0,
-        Direction::Response => 1,
-    }
 }

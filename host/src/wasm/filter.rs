@@ -72,7 +72,12 @@ impl WorkerFilter {
                 Ok(running)
             }
             Err(fault) => {
-                tracing::error!(filter = self.name(), path = &*self.spec.path, detail = &*fault.detail, "Filter does not start.");
+                tracing::error!(
+                    filter = self.name(),
+                    path = &*self.spec.path,
+                    detail = &*fault.detail,
+                    "Filter does not start."
+                );
                 self.failures.borrow_mut().add(fault.clone());
                 Err(fault)
             }

@@ -102,7 +102,13 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(spec: Arc<FilterSpec>, services: Arc<State>, callouts: Rc<dyn Callouts>, purpose: Purpose, running: Weak<Running>) -> Self {
+    pub(super) fn new(
+        spec: Arc<FilterSpec>,
+        services: Arc<State>,
+        callouts: Rc<dyn Callouts>,
+        purpose: Purpose,
+        running: Weak<Running>,
+    ) -> Self {
         Self {
             memory: None,
             allocate: None,
@@ -181,7 +187,10 @@ impl HostState {
     /// A filter changes what has gone on already, or has not come yet. Said once per plugin: it would do so for every request.
     pub(super) fn late_write(&self, what: &str) {
         if self.spec.plugin.first_late_write() {
-            tracing::warn!(filter = &*self.spec.name, "A filter changes {what} when it does not hold it; this is ignored, and said only once.");
+            tracing::warn!(
+                filter = &*self.spec.name,
+                "A filter changes {what} when it does not hold it; this is ignored, and said only once."
+            );
         }
     }
 }

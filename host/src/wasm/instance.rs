@@ -32,7 +32,8 @@ impl Instance {
         store.limiter(|host| &mut host.memory_limit);
         watch_deadlines(&mut store);
         let startup = Deadline::new(STARTUP_DEADLINE.max(spec.deadline));
-        let instance = guard(&mut store, startup, Effective::Root, "instantiation", |store| code.instantiate(store)).map_err(start_fault)?;
+        let instance = guard(&mut store, startup, Effective::Root, "instantiation", |store| code.instantiate(store))
+            .map_err(start_fault)?;
         let (memory, allocate) = exports::memory(&instance, &mut store);
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
@@ -43,7 +44,11 @@ impl Instance {
         Ok(started)
     }
     fn initialise(&mut self, instance: &wasmtime::Instance) -> Result<(), Fault> {
-        let names = if instance.get_func(&mut self.store, "_initialize").is_some() { &["_initialize", "main", "__main_void"][..] } else { &["_start"] };
+        let names = if instance.get_func(&mut self.store, "_initialize").is_some() {
+            &["_initialize", "main", "__main_void"][..]
+        } else {
+            &["_start"]
+        };
         for name in names {
             let store = &mut self.store;
             let entry = exports::find::<(), ()>(instance, store, name);
@@ -131,7 +136,9 @@ fn guard<R>(
     let result = match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault::classify(&error, callback, store.data())),
-        Err(_) => Err(Fault { kind: FaultKind::Trap, detail: Rc::from(format!("{callback}: the host panicked in a hostcall")) }),
+        Err(_) => {
+            Err(Fault { kind: FaultKind::Trap, detail: Rc::from(format!("{callback}: the host panicked in a hostcall")) })
+        }
     };
     store.data_mut().end();
     result

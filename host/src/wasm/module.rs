@@ -77,14 +77,20 @@ fn check_envelope(bytes: &[u8]) -> Result<(), PluginError> {
     match bytes {
         [] => error("it is empty".into()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', _, _, 1, 0, ..] => error("it is a WebAssembly component; a core module is needed (target wasm32-wasip1)".into()),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => {
+            error("it is a WebAssembly component; a core module is needed (target wasm32-wasip1)".into())
+        }
         [0, b'a', b's', b'm', ..] => error("it is cut off, or of an unknown version of WebAssembly".into()),
         _ => error("it is not WebAssembly".into()),
     }
 }
 
 /// Gives the module its imports: ours, and for functions that we do not know stubs that end the instance when called.
-fn link(engine: &wasmtime::Engine, module: &Module, warnings: &mut Vec<String>) -> Result<InstancePre<HostState>, PluginError> {
+fn link(
+    engine: &wasmtime::Engine,
+    module: &Module,
+    warnings: &mut Vec<String>,
+) -> Result<InstancePre<HostState>, PluginError> {
     let mut linker = Linker::new(engine);
     hostcalls::link(&mut linker, module).map_err(|error| PluginError(format!("hostcalls cannot be linked: {error:#}")))?;
     for import in module.imports() {
@@ -94,7 +100,8 @@ fn link(engine: &wasmtime::Engine, module: &Module, warnings: &mut Vec<String>) 
         };
         let missing = format!("called {name}, which this host does not have");
         // Refused for a name that is defined already, that is, for a hostcall of ours.
-        let stub = linker.func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
+        let stub =
+            linker.func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
         if stub.is_ok() {
             warnings.push(format!("it imports {name}, which this host does not have: calling it ends the instance"));
         }

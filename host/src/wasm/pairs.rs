@@ -9,8 +9,11 @@ use super::limits::{PAIRS, PAIRS_BYTES};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// A key and its value.
+pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads a map.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Malformed> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Pair<'_>>, Malformed> {
     if bytes.is_empty() || bytes == [0] {
         return Ok(Vec::new());
     }
@@ -34,7 +37,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Malformed> {
 }
 
 /// Appends a map to `out`. Passes over `pairs` twice.
-pub(super) fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Vec<u8>) {
+pub(super) fn encode<'a>(pairs: impl Iterator<Item = Pair<'a>> + Clone, out: &mut Vec<u8>) {
     let count = pairs.clone().count();
     if count == 0 {
         return;

@@ -52,7 +52,11 @@ impl Running {
     ///
     /// # Errors
     /// It does not start.
-    pub(super) fn start(spec: &Arc<FilterSpec>, services: &Arc<State>, callouts: &Rc<dyn Callouts>) -> Result<Rc<Self>, Fault> {
+    pub(super) fn start(
+        spec: &Arc<FilterSpec>,
+        services: &Arc<State>,
+        callouts: &Rc<dyn Callouts>,
+    ) -> Result<Rc<Self>, Fault> {
         let running = Rc::new(Self {
             spec: Arc::clone(spec),
             instance: RefCell::default(),
@@ -66,13 +70,18 @@ impl Running {
             ticker: RefCell::default(),
             listener: RefCell::default(),
         });
-        let host = HostState::new(Arc::clone(spec), Arc::clone(services), Rc::clone(callouts), Purpose::Serve, Rc::downgrade(&running));
+        let host = HostState::new(
+            Arc::clone(spec),
+            Arc::clone(services),
+            Rc::clone(callouts),
+            Purpose::Serve,
+            Rc::downgrade(&running),
+        );
         let mut instance = Instance::start(host).inspect_err(|fault| spec.ledger.trap(fault.kind))?;
         let left = instance.take_left();
-        let memory = instance.host().memory_limit.size();
-        running.memory.set(memory);
+        spec.ledger.instance_started();
+        running.account(instance.host().memory_limit.size());
         *running.instance.borrow_mut() = Some(instance);
-        spec.ledger.instance_started(memory);
         running.settle(left);
         Ok(running)
     }
@@ -116,10 +125,7 @@ impl Running {
             let mut slot = self.instance.try_borrow_mut().map_err(|_| busy())?;
             let instance = slot.as_mut().ok_or_else(|| self.dead())?;
             let outcome = instance.call(context, callback, run);
-            let memory = instance.host().memory_limit.size();
-            if self.memory.replace(memory) != memory {
-                self.spec.ledger.memory(memory);
-            }
+            self.account(instance.host().memory_limit.size());
             (outcome, instance.take_left())
         };
         match outcome {
@@ -129,11 +135,25 @@ impl Running {
                 Ok(value)
             }
             Err(fault) => {
-                tracing::error!(filter = &*self.spec.name, path = &*self.spec.path, kind = fault.kind.as_str(), detail = &*fault.detail, "Filter faulted.");
+                tracing::error!(
+                    filter = &*self.spec.name,
+                    path = &*self.spec.path,
+                    kind = fault.kind.as_str(),
+                    detail = &*fault.detail,
+                    "Filter faulted."
+                );
                 self.spec.ledger.trap(fault.kind);
                 self.end(Some(fault.clone()));
                 Err(fault)
             }
+        }
+    }
+    /// Tells the ledger how linear memory has grown.
+    fn account(&self, memory: usize) {
+        let before = self.memory.replace(memory);
+        if before != memory {
+            let bytes = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+            self.spec.ledger.memory(bytes(memory) - bytes(before));
         }
     }
     fn dead(&self) -> Fault {
@@ -259,7 +279,8 @@ impl Running {
     }
     /// The last callbacks of a context; `None` is the root, and with it the instance.
     fn close(self: &Rc<Self>, stream: Option<&Rc<Stream>>) {
-        let (context, id) = stream.map_or((Effective::Root, ROOT_CONTEXT), |stream| (Effective::Stream(Rc::clone(stream)), stream.id));
+        let (context, id) =
+            stream.map_or((Effective::Root, ROOT_CONTEXT), |stream| (Effective::Stream(Rc::clone(stream)), stream.id));
         let logs = self.spec.plugin.callbacks.finish && stream.is_some();
         let closed = self.call(context.clone(), "proxy_on_log", |exports, store| {
             store.data_mut().finishing = true;
@@ -290,7 +311,8 @@ impl Running {
         self.deliver();
         if self.open.get() > 0 {
             timers::later(self, deadline, |running| {
-                running.end(Some(Fault { kind: FaultKind::Ended, detail: Rc::from("still in use at the end of its drain") }));
+                running
+                    .end(Some(Fault { kind: FaultKind::Ended, detail: Rc::from("still in use at the end of its drain") }));
             });
         }
         self.end_when_idle();
@@ -311,8 +333,9 @@ impl Running {
         let fault = fault.unwrap_or_else(|| self.dead());
         *self.fault.borrow_mut() = Some(fault);
         let streams = std::mem::take(&mut instance.host().streams);
-        self.spec.ledger.instance_ended();
         drop(instance);
+        self.account(0);
+        self.spec.ledger.instance_ended();
         for stream in streams.into_values() {
             stream.stage.exchange().wake();
         }

@@ -27,13 +27,17 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             hostcall(caller, |guest| get(guest, buffer.try_into()?, (start, length), (address, size)))
         },
     )?;
-    linker.func_wrap("env", "proxy_get_buffer_status", |caller: Caller<'_, HostState>, buffer: u32, size: u32, flags: u32| {
-        hostcall(caller, |guest| {
-            let length = guest.host().buffer(buffer.try_into()?, <[u8]>::len).ok_or(Status::NotFound)?;
-            guest.write_u32(size, u32::try_from(length).unwrap_or(u32::MAX))?;
-            guest.write_u32(flags, 0)
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_buffer_status",
+        |caller: Caller<'_, HostState>, buffer: u32, size: u32, flags: u32| {
+            hostcall(caller, |guest| {
+                let length = guest.host().buffer(buffer.try_into()?, <[u8]>::len).ok_or(Status::NotFound)?;
+                guest.write_u32(size, u32::try_from(length).unwrap_or(u32::MAX))?;
+                guest.write_u32(flags, 0)
+            })
+        },
+    )?;
     linker.func_wrap(
         "env",
         "proxy_set_buffer_bytes",
@@ -89,7 +93,8 @@ impl HostState {
         match buffer {
             Buffer::Body(direction) => {
                 let mut read = Some(read);
-                let held = self.stage().and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
+                let held =
+                    self.stage().and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
                 held.flatten().or_else(|| read.take().map(|read| read(&[])))
             }
             Buffer::CallBody => self.answer.as_ref().map(|answer| read(&answer.body)),

@@ -19,7 +19,13 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_call_foreign_function",
-        |caller: Caller<'_, HostState>, name: u32, name_size: u32, arguments: u32, arguments_size: u32, address: u32, size: u32| {
+        |caller: Caller<'_, HostState>,
+         name: u32,
+         name_size: u32,
+         arguments: u32,
+         arguments_size: u32,
+         address: u32,
+         size: u32| {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
                 let arguments = Arguments(memory.bytes(arguments, arguments_size)?);
@@ -36,7 +42,9 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
     match name {
         b"sluicegate.gcra" => gcra(host, arguments),
         b"sluicegate.counter" => counter(host, arguments),
-        b"sluicegate.kv_get" => Ok(host.services.store.kv_get(host.vm_id(), arguments.0).map_or_else(Vec::new, |value| [&[1], &*value].concat())),
+        b"sluicegate.kv_get" => {
+            Ok(host.services.store.kv_get(host.vm_id(), arguments.0).map_or_else(Vec::new, |value| [&[1], &*value].concat()))
+        }
         b"sluicegate.kv_set" => kv_set(host, arguments),
         b"sluicegate.kv_delete" => {
             host.services.store.kv_delete(host.vm_id(), arguments.0);
@@ -125,7 +133,8 @@ fn body(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refus
         _ => return Err(Status::BadArgument.into()),
     };
     let given = host.live_stage().is_some_and(|stage| {
-        arguments.0.len() <= stage.exchange().facts.buffer_limit && stage.give_body(direction, Bytes::copy_from_slice(arguments.0))
+        arguments.0.len() <= stage.exchange().facts.buffer_limit
+            && stage.give_body(direction, Bytes::copy_from_slice(arguments.0))
     });
     Ok(vec![given.into()])
 }

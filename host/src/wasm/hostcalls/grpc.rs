@@ -13,7 +13,11 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "proxy_grpc_call",
         move |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| failed,
     )?;
-    linker.func_wrap("env", "proxy_grpc_stream", move |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| failed)?;
+    linker.func_wrap(
+        "env",
+        "proxy_grpc_stream",
+        move |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| failed,
+    )?;
     linker.func_wrap("env", "proxy_grpc_send", move |_: u32, _: u32, _: u32, _: u32| unknown)?;
     linker.func_wrap("env", "proxy_grpc_cancel", move |_: u32| unknown)?;
     linker.func_wrap("env", "proxy_grpc_close", move |_: u32| unknown)?;

@@ -11,7 +11,7 @@ use super::{Answer, Map, Status, hostcall};
 use crate::filter::{Direction, Field, Headers, Name};
 use crate::wasm::host_state::HostState;
 use crate::wasm::memory::Guest;
-use crate::wasm::pairs;
+use crate::wasm::pairs::{self, Pair};
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_get_header_map_size", |caller: Caller<'_, HostState>, map: u32, size: u32| {
@@ -20,9 +20,13 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             guest.write_u32(size, bytes)
         })
     })?;
-    linker.func_wrap("env", "proxy_get_header_map_pairs", |caller: Caller<'_, HostState>, map: u32, address: u32, size: u32| {
-        hostcall(caller, |guest| get_pairs(guest, map.try_into()?, address, size))
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_pairs",
+        |caller: Caller<'_, HostState>, map: u32, address: u32, size: u32| {
+            hostcall(caller, |guest| get_pairs(guest, map.try_into()?, address, size))
+        },
+    )?;
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
@@ -34,14 +38,18 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_set_header_map_pairs", |caller: Caller<'_, HostState>, map: u32, data: u32, size: u32| {
-        hostcall(caller, |guest| {
-            let (memory, host) = guest.split();
-            let pairs = pairs::decode(memory.bytes(data, size)?).map_err(|_| Status::BadArgument)?;
-            host.set_pairs(map.try_into()?, &pairs);
-            Ok(())
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_header_map_pairs",
+        |caller: Caller<'_, HostState>, map: u32, data: u32, size: u32| {
+            hostcall(caller, |guest| {
+                let (memory, host) = guest.split();
+                let pairs = pairs::decode(memory.bytes(data, size)?).map_err(|_| Status::BadArgument)?;
+                host.set_pairs(map.try_into()?, &pairs);
+                Ok(())
+            })
+        },
+    )?;
     for (name, write) in [("proxy_add_header_map_value", Write::Add), ("proxy_replace_header_map_value", Write::Replace)] {
         linker.func_wrap(
             "env",
@@ -55,15 +63,19 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             },
         )?;
     }
-    linker.func_wrap("env", "proxy_remove_header_map_value", |caller: Caller<'_, HostState>, map: u32, key: u32, key_size: u32| {
-        hostcall(caller, |guest| {
-            let (memory, host) = guest.split();
-            let map = map.try_into()?;
-            let key = alias(map, memory.bytes(key, key_size)?);
-            host.edit_map(map, |headers| headers.retain(|field| !is_named(field, key)));
-            Ok(())
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_remove_header_map_value",
+        |caller: Caller<'_, HostState>, map: u32, key: u32, key_size: u32| {
+            hostcall(caller, |guest| {
+                let (memory, host) = guest.split();
+                let map = map.try_into()?;
+                let key = alias(map, memory.bytes(key, key_size)?);
+                host.edit_map(map, |headers| headers.retain(|field| !is_named(field, key)));
+                Ok(())
+            })
+        },
+    )?;
     Ok(())
 }
 
@@ -155,7 +167,7 @@ impl HostState {
         });
     }
     /// Replaces a whole map. Pseudo headers that a guest leaves out stay as they are.
-    fn set_pairs(&self, map: Map, pairs: &[(&[u8], &[u8])]) {
+    fn set_pairs(&self, map: Map, pairs: &[Pair<'_>]) {
         let fields: Vec<Field> = pairs
             .iter()
             .filter_map(|(key, value)| {
@@ -169,7 +181,10 @@ impl HostState {
         self.edit_map(map, |headers| {
             let pseudo = |field: &&Field| field.name.is_pseudo();
             let kept = headers.iter().filter(pseudo).filter(|old| fields.iter().all(|new| new.name != old.name)).cloned();
-            *headers = kept.chain(fields.iter().filter(pseudo).cloned()).chain(fields.iter().filter(|field| !pseudo(field)).cloned()).collect();
+            *headers = kept
+                .chain(fields.iter().filter(pseudo).cloned())
+                .chain(fields.iter().filter(|field| !pseudo(field)).cloned())
+                .collect();
         });
     }
     fn edit_map(&self, map: Map, edit: impl FnOnce(&mut Headers)) {
@@ -184,6 +199,10 @@ impl HostState {
     }
     fn dropped_field(&self, key: &[u8]) {
         let name = crate::wasm::log::printable(key, 64);
-        tracing::warn!(filter = &*self.spec.name, name = &*name, "A filter wrote a header that is not legal here; it was dropped.");
+        tracing::warn!(
+            filter = &*self.spec.name,
+            name = &*name,
+            "A filter wrote a header that is not legal here; it was dropped."
+        );
     }
 }

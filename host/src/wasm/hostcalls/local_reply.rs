@@ -33,7 +33,12 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
          grpc_status: u32| {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
-                let reply = read(&memory, &host.spec.name, (status, grpc_status), [(details, details_size), (body, body_size), (headers, headers_size)])?;
+                let reply = read(
+                    &memory,
+                    &host.spec.name,
+                    (status, grpc_status),
+                    [(details, details_size), (body, body_size), (headers, headers_size)],
+                )?;
                 host.reply(reply);
                 Ok(())
             })
@@ -42,7 +47,12 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn read(memory: &GuestMemory<'_>, filter: &str, (status, grpc): (u32, u32), [details, body, headers]: [Slice; 3]) -> Result<LocalReply, Status> {
+fn read(
+    memory: &GuestMemory<'_>,
+    filter: &str,
+    (status, grpc): (u32, u32),
+    [details, body, headers]: [Slice; 3],
+) -> Result<LocalReply, Status> {
     let bytes = |(address, size): Slice| memory.bytes(address, size).map_err(|_| Status::InvalidMemoryAccess);
     let details = printable(bytes(details)?, LOG_LINE_BYTES);
     let headers = read_headers(bytes(headers)?, filter);
@@ -73,7 +83,11 @@ fn read_headers(bytes: &[u8], filter: &str) -> Headers {
         match (Name::parse(key), HeaderValue::from_bytes(value)) {
             (Some(name @ Name::Header(_)), Ok(value)) => headers.append(name, value),
             (Some(_), _) => {}
-            _ => tracing::warn!(filter, name = &*printable(key, 64), "A header of a local reply is not legal; it was dropped."),
+            _ => tracing::warn!(
+                filter,
+                name = &*printable(key, 64),
+                "A header of a local reply is not legal; it was dropped."
+            ),
         }
     }
     headers
@@ -83,7 +97,10 @@ impl HostState {
     fn reply(&self, reply: LocalReply) {
         let recorded = self.live_stage().is_some_and(|stage| stage.reply(reply));
         if !recorded {
-            tracing::debug!(filter = &*self.spec.name, "A local reply was ignored: an earlier one won, or there is no stream to reply to.");
+            tracing::debug!(
+                filter = &*self.spec.name,
+                "A local reply was ignored: an earlier one won, or there is no stream to reply to."
+            );
         }
     }
 }

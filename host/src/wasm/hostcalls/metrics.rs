@@ -11,15 +11,19 @@ use crate::wasm::host_state::HostState;
 const NOTHING: u32 = u32::MAX;
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker.func_wrap("env", "proxy_define_metric", |caller: Caller<'_, HostState>, kind: u32, name: u32, name_size: u32, result: u32| {
-        hostcall(caller, |guest| {
-            let (memory, host) = guest.split();
-            let kind = parse_kind(kind).ok_or(Status::BadArgument)?;
-            let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
-            let id = host.define_metric(kind, &name, &[]);
-            guest.write_u32(result, id)
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_define_metric",
+        |caller: Caller<'_, HostState>, kind: u32, name: u32, name_size: u32, result: u32| {
+            hostcall(caller, |guest| {
+                let (memory, host) = guest.split();
+                let kind = parse_kind(kind).ok_or(Status::BadArgument)?;
+                let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
+                let id = host.define_metric(kind, &name, &[]);
+                guest.write_u32(result, id)
+            })
+        },
+    )?;
     linker.func_wrap("env", "proxy_increment_metric", |caller: Caller<'_, HostState>, metric: u32, delta: i64| {
         hostcall(caller, |guest| {
             let host = guest.host();

@@ -14,7 +14,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         |caller: Caller<'_, HostState>, key: u32, key_size: u32, address: u32, size: u32, cas: u32| {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
-                let (value, version) = host.services.data.get(host.vm_id(), memory.bytes(key, key_size)?).ok_or(Status::NotFound)?;
+                let (value, version) =
+                    host.services.data.get(host.vm_id(), memory.bytes(key, key_size)?).ok_or(Status::NotFound)?;
                 guest.give(&value, address, size)?;
                 guest.write_u32(cas, version)
             })

@@ -9,14 +9,18 @@ use crate::wasm::host_state::HostState;
 use crate::wasm::queues;
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker.func_wrap("env", "proxy_register_shared_queue", |caller: Caller<'_, HostState>, name: u32, name_size: u32, result: u32| {
-        hostcall(caller, |guest| {
-            let (memory, host) = guest.split();
-            let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
-            let id = queues::register(host, &name)?;
-            guest.write_u32(result, id)
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_register_shared_queue",
+        |caller: Caller<'_, HostState>, name: u32, name_size: u32, result: u32| {
+            hostcall(caller, |guest| {
+                let (memory, host) = guest.split();
+                let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
+                let id = queues::register(host, &name)?;
+                guest.write_u32(result, id)
+            })
+        },
+    )?;
     linker.func_wrap(
         "env",
         "proxy_resolve_shared_queue",
@@ -32,29 +36,37 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_enqueue_shared_queue", |caller: Caller<'_, HostState>, queue: u32, data: u32, size: u32| {
-        hostcall(caller, |guest| {
-            let (memory, host) = guest.split();
-            let data = Bytes::copy_from_slice(memory.bytes(data, size)?);
-            let id = host.queues.real(queue).ok_or(Status::NotFound)?;
-            match host.services.queues.enqueue(id, data) {
-                Ok(()) => Ok(()),
-                Err(QueueError::Unknown) => Err(Status::NotFound.into()),
-                Err(QueueError::Full) => {
-                    // SDKs know OK and NOT_FOUND only; the item is lost either way.
-                    tracing::warn!(filter = &*host.spec.name, "A shared queue is full; an item was dropped.");
-                    Ok(())
+    linker.func_wrap(
+        "env",
+        "proxy_enqueue_shared_queue",
+        |caller: Caller<'_, HostState>, queue: u32, data: u32, size: u32| {
+            hostcall(caller, |guest| {
+                let (memory, host) = guest.split();
+                let data = Bytes::copy_from_slice(memory.bytes(data, size)?);
+                let id = host.queues.real(queue).ok_or(Status::NotFound)?;
+                match host.services.queues.enqueue(id, data) {
+                    Ok(()) => Ok(()),
+                    Err(QueueError::Unknown) => Err(Status::NotFound.into()),
+                    Err(QueueError::Full) => {
+                        // SDKs know OK and NOT_FOUND only; the item is lost either way.
+                        tracing::warn!(filter = &*host.spec.name, "A shared queue is full; an item was dropped.");
+                        Ok(())
+                    }
                 }
-            }
-        })
-    })?;
-    linker.func_wrap("env", "proxy_dequeue_shared_queue", |caller: Caller<'_, HostState>, queue: u32, address: u32, size: u32| {
-        hostcall(caller, |guest| {
-            let host = guest.host();
-            let id = host.queues.real(queue).ok_or(Status::NotFound)?;
-            let item = host.services.queues.dequeue(id).map_err(|_| Status::NotFound)?.ok_or(Status::Empty)?;
-            guest.give(&item, address, size)
-        })
-    })?;
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_dequeue_shared_queue",
+        |caller: Caller<'_, HostState>, queue: u32, address: u32, size: u32| {
+            hostcall(caller, |guest| {
+                let host = guest.host();
+                let id = host.queues.real(queue).ok_or(Status::NotFound)?;
+                let item = host.services.queues.dequeue(id).map_err(|_| Status::NotFound)?.ok_or(Status::Empty)?;
+                guest.give(&item, address, size)
+            })
+        },
+    )?;
     Ok(())
 }

@@ -49,25 +49,29 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn link_output(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_write", |caller: Caller<'_, HostState>, fd: u32, vectors: u32, count: u32, written: u32| {
-        wasi(caller, |guest| {
-            let error = match fd {
-                1 => false,
-                2 => true,
-                _ => return Ok(Errno::BadDescriptor),
-            };
-            let mut total: u32 = 0;
-            for index in 0..count.min(IO_VECTORS) {
-                let (memory, host) = guest.split();
-                let at = vectors.checked_add(index * 8).ok_or(Status::InvalidMemoryAccess)?;
-                let size = memory.word(at.saturating_add(4))?;
-                host.write_output(error, memory.bytes(memory.word(at)?, size)?);
-                total = total.saturating_add(size);
-            }
-            guest.write_u32(written, total)?;
-            Ok(Errno::Success)
-        })
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "fd_write",
+        |caller: Caller<'_, HostState>, fd: u32, vectors: u32, count: u32, written: u32| {
+            wasi(caller, |guest| {
+                let error = match fd {
+                    1 => false,
+                    2 => true,
+                    _ => return Ok(Errno::BadDescriptor),
+                };
+                let mut total: u32 = 0;
+                for index in 0..count.min(IO_VECTORS) {
+                    let (memory, host) = guest.split();
+                    let at = vectors.checked_add(index * 8).ok_or(Status::InvalidMemoryAccess)?;
+                    let size = memory.word(at.saturating_add(4))?;
+                    host.write_output(error, memory.bytes(memory.word(at)?, size)?);
+                    total = total.saturating_add(size);
+                }
+                guest.write_u32(written, total)?;
+                Ok(Errno::Success)
+            })
+        },
+    )?;
     linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, HostState>, code: u32| -> wasmtime::Result<()> {
         Err(Exit(code).into())
     })?;
@@ -113,17 +117,21 @@ fn link_environment(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn link_clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "clock_time_get", |caller: Caller<'_, HostState>, clock: u32, _precision: u64, result: u32| {
-        wasi(caller, |guest| {
-            let nanos = match clock {
-                0 => unix_nanos(SystemTime::now()),
-                1 => u64::try_from(Instant::now().duration_since(guest.host().created).as_nanos()).unwrap_or(u64::MAX),
-                _ => return Ok(Errno::NotSupported),
-            };
-            guest.write_u64(result, nanos)?;
-            Ok(Errno::Success)
-        })
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "clock_time_get",
+        |caller: Caller<'_, HostState>, clock: u32, _precision: u64, result: u32| {
+            wasi(caller, |guest| {
+                let nanos = match clock {
+                    0 => unix_nanos(SystemTime::now()),
+                    1 => u64::try_from(Instant::now().duration_since(guest.host().created).as_nanos()).unwrap_or(u64::MAX),
+                    _ => return Ok(Errno::NotSupported),
+                };
+                guest.write_u64(result, nanos)?;
+                Ok(Errno::Success)
+            })
+        },
+    )?;
     linker.func_wrap(MODULE, "clock_res_get", |caller: Caller<'_, HostState>, clock: u32, result: u32| {
         wasi(caller, |guest| {
             if clock > 1 {
@@ -135,12 +143,16 @@ fn link_clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(MODULE, "sched_yield", || Errno::Success as u32)?;
     // A guest has nothing to wait for; Go's runtime asks all the same.
-    linker.func_wrap(MODULE, "poll_oneoff", |caller: Caller<'_, HostState>, _in: u32, _out: u32, _count: u32, events: u32| {
-        wasi(caller, |guest| {
-            guest.write_u32(events, 0)?;
-            Ok(Errno::Success)
-        })
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "poll_oneoff",
+        |caller: Caller<'_, HostState>, _in: u32, _out: u32, _count: u32, events: u32| {
+            wasi(caller, |guest| {
+                guest.write_u32(events, 0)?;
+                Ok(Errno::Success)
+            })
+        },
+    )?;
     Ok(())
 }
 
@@ -158,16 +170,24 @@ fn link_descriptors(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             Ok(Errno::Success)
         })
     })?;
-    linker.func_wrap(MODULE, "fd_read", |caller: Caller<'_, HostState>, fd: u32, _vectors: u32, _count: u32, read: u32| {
-        wasi(caller, |guest| {
-            if fd != 0 {
-                return Ok(Errno::BadDescriptor);
-            }
-            guest.write_u32(read, 0)?;
-            Ok(Errno::Success)
-        })
-    })?;
-    linker.func_wrap(MODULE, "fd_close", |fd: u32| if fd <= 2 { Errno::Success as u32 } else { Errno::BadDescriptor as u32 })?;
+    linker.func_wrap(
+        MODULE,
+        "fd_read",
+        |caller: Caller<'_, HostState>, fd: u32, _vectors: u32, _count: u32, read: u32| {
+            wasi(caller, |guest| {
+                if fd != 0 {
+                    return Ok(Errno::BadDescriptor);
+                }
+                guest.write_u32(read, 0)?;
+                Ok(Errno::Success)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_close",
+        |fd: u32| if fd <= 2 { Errno::Success as u32 } else { Errno::BadDescriptor as u32 },
+    )?;
     linker.func_wrap(MODULE, "fd_seek", |_fd: u32, _offset: i64, _whence: u32, _result: u32| Errno::BadDescriptor as u32)?;
     linker.func_wrap(MODULE, "fd_prestat_get", |_fd: u32, _result: u32| Errno::BadDescriptor as u32)?;
     linker.func_wrap(MODULE, "fd_prestat_dir_name", |_fd: u32, _path: u32, _size: u32| Errno::BadDescriptor as u32)?;
@@ -196,7 +216,10 @@ fn link_rest(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 /// What surrounds every WASI function: a bad address is FAULT.
-fn wasi(caller: Caller<'_, HostState>, body: impl FnOnce(&mut Guest<'_>) -> Result<Errno, Refused>) -> wasmtime::Result<u32> {
+fn wasi(
+    caller: Caller<'_, HostState>,
+    body: impl FnOnce(&mut Guest<'_>) -> Result<Errno, Refused>,
+) -> wasmtime::Result<u32> {
     match Guest::new(caller).and_then(|mut guest| body(&mut guest)) {
         Ok(errno) => Ok(errno as u32),
         Err(Refused::Status(_)) => Ok(Errno::Fault as u32),
