@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 
 use super::Exit;
-use crate::config::Problems;
+use crate::config::{Problem, Problems};
 use crate::gateway::{self, StartError};
 
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(super) fn exec(config: &Path, options: &Options) -> Exit {
             Exit::Invalid
         }
         (Err(StartError::Invalid(problems)), Output::Json) => {
-            say(&serde_json::json!({ "valid": false, "problems": problems.to_json() }).to_string());
+            say(&serde_json::json!({ "valid": false, "problems": to_json(&problems) }).to_string());
             Exit::Invalid
         }
         (Err(StartError::Environment(error)), _) => {
@@ -60,6 +60,21 @@ fn say(line: &str) {
     drop(writeln!(std::io::stdout().lock(), "{line}"));
 }
 
-fn warn_line(line: &str) {
+/// A line for people, on standard error.
+pub(super) fn warn_line(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+fn to_json(problems: &Problems) -> Vec<serde_json::Value> {
+    let problem = |problem: &Problem| {
+        serde_json::json!({
+            "file": &*problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "path": problem.path,
+            "message": problem.message,
+            "suggestion": problem.suggestion,
+        })
+    };
+    problems.iter().map(problem).collect()
 }

@@ -79,7 +79,10 @@ pub fn main() -> ExitCode {
     };
     let exit = match arguments.verb.unwrap_or(Verb::Run) {
         Verb::Run => {
-            crate::observe::logging::init(format);
+            if let Err(error) = crate::observe::logging::init(format) {
+                check::warn_line(&format!("sluicegate: {error}"));
+                return Exit::Invalid.into();
+            }
             run::exec(&arguments.common.config)
         }
         Verb::Check(options) => check::exec(&arguments.common.config, &options),

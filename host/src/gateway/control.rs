@@ -1,7 +1,7 @@
 //! The control thread: starts the workers, waits for signals and changes, reloads, drains.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,13 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::generation::{Builder, Change, Generation};
-use super::sockets::{Bound, Listening};
+use super::sockets::Listening;
 use super::status::GatewayStatus;
 use super::watch::{self, Watched};
 use super::worker::{Adoption, Workers};
 use super::{StartError, short};
 use crate::admin::Admin;
-use crate::config::Problems;
+use crate::config::{Config, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::state::State;
 
@@ -25,22 +25,30 @@ use crate::state::State;
 pub(super) fn serve(
     path: &Path,
     builder: Builder,
-    first: Arc<Generation>,
+    first: &Arc<Generation>,
     state: Arc<State>,
     metrics: Arc<GatewayLedger>,
 ) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let status = Arc::new(GatewayStatus::default());
-    let workers = Workers::start(&first, &state, &metrics).context("cannot start the workers")?;
-    let mut reloader = Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(&first), status, metrics };
-    let addresses = reloader.publish(Arc::clone(&first))?;
-    let admin = Admin { state, metrics: Arc::clone(&reloader.metrics), status: Arc::clone(&reloader.status) as _, hosts: Vec::new() };
+    let admin_socket = bind_admin(&first.config)?;
+    let workers = Workers::start(first, &state, &metrics).context("cannot start the workers")?;
+    let mut reloader =
+        Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(first), status, metrics };
+    let addresses = reloader.publish(Arc::clone(first))?;
+    let admin = Admin {
+        state,
+        metrics: Arc::clone(&reloader.metrics),
+        status: Arc::clone(&reloader.status) as _,
+        hosts: Vec::new(),
+    };
     runtime.block_on(async {
-        let admin = serve_admin(&first, admin).await?;
+        let admin = serve_admin(admin_socket, admin)?;
         let reloader = Arc::new(Mutex::new(reloader));
-        watch_files(path, &first, &reloader)?;
+        watch_files(path, first, &reloader)?;
         announce(&addresses, admin);
-        control(path, &reloader).await
+        control(&reloader).await
     })?;
     Ok(())
 }
@@ -110,7 +118,9 @@ impl Reloader {
                     self.metrics.swapped(SwapResult::Success);
                     info!(plugin = %plugin, old = short(old), new = short(new), compile_ms, configure_ms, draining, "Plugin swapped.");
                 }
-                (None, Some(new)) => info!(plugin = %plugin, new = short(new), compile_ms, configure_ms, "Plugin loaded."),
+                (None, Some(new)) => {
+                    info!(plugin = %plugin, new = short(new), compile_ms, configure_ms, "Plugin loaded.")
+                }
                 (old, None) => info!(plugin = %plugin, old = old.map(short), draining, "Plugin no longer in use."),
             }
         }
@@ -133,11 +143,18 @@ fn lock(reloader: &Mutex<Reloader>) -> MutexGuard<'_, Reloader> {
     reloader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve_admin(generation: &Generation, admin: Admin) -> Result<Option<SocketAddr>> {
-    let Some(address) = generation.config.admin else { return Ok(None) };
-    let failed = || format!("cannot listen on {address} (admin)");
-    let listener = tokio::net::TcpListener::bind(address).await.with_context(failed)?;
-    let actual = listener.local_addr().with_context(failed)?;
+/// Bound before anything is served, so that an address in use ends the start.
+fn bind_admin(config: &Config) -> Result<Option<TcpListener>> {
+    let Some(address) = config.admin else { return Ok(None) };
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address} (admin)"))?;
+    listener.set_nonblocking(true)?;
+    Ok(Some(listener))
+}
+
+fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<SocketAddr>> {
+    let Some(socket) = socket else { return Ok(None) };
+    let actual = socket.local_addr()?;
+    let listener = tokio::net::TcpListener::from_std(socket)?;
     tokio::spawn(crate::admin::serve(listener, Arc::new(admin), std::future::pending()));
     Ok(Some(actual))
 }
@@ -157,7 +174,7 @@ fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-async fn control(_path: &Path, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
+async fn control(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -174,7 +191,11 @@ async fn control(_path: &Path, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
     info!("Draining: no new connections, running requests finish. A second signal ends at once.");
     let drained = {
         let reloader = Arc::clone(reloader);
-        tokio::task::spawn_blocking(move || lock(&reloader).workers.drain())
+        tokio::task::spawn_blocking(move || {
+            let mut reloader = lock(&reloader);
+            reloader.status.draining();
+            reloader.workers.drain();
+        })
     };
     tokio::select! {
         _ = terminate.recv() => std::process::exit(FORCED),

@@ -83,7 +83,8 @@ impl Builder {
         if !problems.is_empty() {
             return Err(Problems::from(problems));
         }
-        let kept: Vec<_> = plugins.values().chain(previous.iter().flat_map(|old| old.plugins.values())).cloned().collect();
+        let kept: Vec<_> =
+            plugins.values().chain(previous.iter().flat_map(|old| old.plugins.values())).cloned().collect();
         self.library.retain(&kept);
         Ok(Generation {
             number: previous.map_or(1, |old| old.number + 1),

@@ -7,6 +7,7 @@
 mod control;
 mod generation;
 mod library;
+mod recorder;
 mod sockets;
 mod status;
 mod watch;
@@ -55,7 +56,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     let ledgers = Arc::new(GatewayLedger::default());
     let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers));
     let first = Arc::new(builder.build(None)?);
-    control::serve(path, builder, first, state, ledgers)
+    control::serve(path, builder, &first, state, ledgers)
 }
 
 /// Loads everything that [`run`] would load, and starts every filter once.

@@ -60,7 +60,8 @@ impl Status for GatewayStatus {
     fn generation(&self) -> Value {
         self.read(|inner| {
             let Some(generation) = &inner.generation else { return Value::Null };
-            let plugin = |plugin: &Arc<crate::wasm::Plugin>| json!({ "name": &*plugin.name, "digest": &*plugin.digest });
+            let plugin =
+                |plugin: &Arc<crate::wasm::Plugin>| json!({ "name": &*plugin.name, "digest": &*plugin.digest });
             json!({
                 "number": generation.number,
                 "loaded_at": inner.loaded_at,
@@ -73,6 +74,8 @@ impl Status for GatewayStatus {
     }
 
     fn filters(&self) -> Vec<Arc<FilterLedger>> {
-        self.read(|inner| inner.generation.iter().flat_map(|g| g.specs()).map(|spec| Arc::clone(&spec.ledger)).collect())
+        self.read(|inner| {
+            inner.generation.iter().flat_map(|g| g.specs()).map(|spec| Arc::clone(&spec.ledger)).collect()
+        })
     }
 }

@@ -106,7 +106,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
 fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
     let wake = wake.clone();
     // A full channel means that a wake-up is pending already.
-    let notified = move |_: notify::Result<notify::Event>| drop(wake.try_send(()));
+    let notified = move |_: notify::Result<notify::Event>| {
+        wake.try_send(()).unwrap_or_default();
+    };
     let mut watcher = notify::recommended_watcher(notified)
         .inspect_err(|error| warn!(%error, "File notifications are not available; polling every second."))
         .ok()?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle as TaskHandle, LocalSet};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
@@ -173,8 +173,9 @@ impl Worker {
                 Command::Adopt(adopt) => self.adopt(*adopt, &mut inbox),
                 Command::Drain(done) => {
                     self.finish().await;
-                    // Nobody waits when the process was told twice to end.
-                    drop(done.send(()));
+                    if done.send(()).is_err() {
+                        debug!("Nobody waited for a worker's end.");
+                    }
                     return;
                 }
             }
@@ -207,7 +208,7 @@ impl Worker {
         );
         let old = std::mem::take(&mut self.filters);
         self.filters = self.entries(&generation, &upstreams, &old);
-        let exchanged = Rc::new(self.generation(&generation, upstreams));
+        let exchanged = Rc::new(self.generation(&generation, &upstreams));
         let sockets = self.exchange(exchanged, inbox);
         for entry in old {
             if !self.filters.iter().any(|kept| Rc::ptr_eq(&kept.filter, &entry.filter)) {
@@ -218,8 +219,9 @@ impl Worker {
             error!(worker = self.shared.index, "A worker has stopped accepting connections.");
         }
         let draining = previous.map_or(0, |previous| Rc::strong_count(&previous) - 1);
-        // The control thread may have given up waiting; the generation is in force all the same.
-        drop(done.send(draining));
+        if done.send(draining).is_err() {
+            debug!("Nobody waited for a generation to be in force.");
+        }
     }
 
     /// The one exchange. The first time, connections begin to be served.
@@ -256,7 +258,11 @@ impl Worker {
             let now = WorkerCallouts::new(Rc::clone(upstreams), limits.callouts, limits.callout_bytes);
             if let Some(known) = old.iter().find(|known| Arc::ptr_eq(&known.spec, spec)) {
                 known.callouts.set(now);
-                return Entry { spec: Arc::clone(spec), filter: Rc::clone(&known.filter), callouts: Rc::clone(&known.callouts) };
+                return Entry {
+                    spec: Arc::clone(spec),
+                    filter: Rc::clone(&known.filter),
+                    callouts: Rc::clone(&known.callouts),
+                };
             }
             let callouts = CurrentCallouts::new(now);
             let state = Arc::clone(&self.shared.state);
@@ -266,7 +272,7 @@ impl Worker {
         generation.specs().map(entry).collect()
     }
 
-    fn generation(&self, generation: &Generation, upstreams: Rc<Upstreams>) -> WorkerGeneration {
+    fn generation(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> WorkerGeneration {
         let config = &generation.config;
         let list = |routed: Option<(&Route, &Vec<Arc<FilterSpec>>)>| {
             let own = routed.into_iter().flat_map(|(route, specs)| route.filters.iter().zip(specs));
@@ -287,7 +293,7 @@ impl Worker {
             unrouted: list(None),
             config: Arc::clone(config),
             router: Arc::clone(&generation.router),
-            upstreams: Rc::clone(&upstreams),
+            upstreams: Rc::clone(upstreams),
         }
     }
 
