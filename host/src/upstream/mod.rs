@@ -10,8 +10,6 @@ mod pool;
 mod target;
 mod tls;
 
-#[cfg(test)]
-mod tests;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

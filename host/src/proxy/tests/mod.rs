@@ -1,0 +1,7 @@
+//! The proxy between real sockets: a raw client, a scripted origin, one worker.
+
+mod exchange;
+mod filters;
+mod harness;
+mod malformed;
+mod upstream;
