@@ -14,6 +14,7 @@ use http_body::{Body, SizeHint};
 use hyper::body::Incoming;
 
 use super::arrival::{BytesInput, ClientInput, UpstreamInput};
+use super::forward::{Hop, RequestHop};
 use super::record::End;
 use super::{Aborted, Exchange, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, within};
 use crate::filter::chain::{ChainError, Frame, Framing};
@@ -60,14 +61,15 @@ impl Stop {
 pub(super) async fn filtered(
     mut exchange: Exchange,
     parts: Parts,
+    hop: RequestHop,
     body: Incoming,
 ) -> Result<Response<ProxyBody>, Aborted> {
-    let chain = Chain::new(facts(&exchange, &parts), Rc::clone(&exchange.routed.filters));
+    let chain = Chain::new(facts(&exchange, &hop), Rc::clone(&exchange.routed.filters));
     exchange.recording.attach(&chain);
     let deadline = exchange.deadline();
     let length = exchange.arrival.length.filter(|_| exchange.arrival.has_body);
     let received = Rc::clone(&exchange.arrival.received);
-    chain.begin_request(request_head(parts, &exchange), length, Box::new(ClientInput { body, received }));
+    chain.begin_request(request_head(parts, hop, &exchange), length, Box::new(ClientInput { body, received }));
 
     let forwarded = within(deadline, forward(&mut exchange, &chain)).await;
     let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
@@ -129,12 +131,12 @@ async fn respond(
     response: Response<ResponseBody>,
     deadline: Option<Instant>,
 ) -> Result<Response<ProxyBody>, Aborted> {
-    let (mut parts, body) = response.into_parts();
-    forward::clean_response(&mut parts.headers);
+    let (parts, body) = response.into_parts();
+    let hop = Hop::new(&parts.headers);
     let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
     let mut head = Headers::with_capacity(parts.headers.len() + 2);
     head.append(Name::Status, HeaderValue::from(parts.status.as_u16()));
-    head.extend_from_map(parts.headers);
+    head.extend_from_map_if(parts.headers, |name| !hop.ends(name));
     let length = if body.is_end_stream() { None } else { body.size_hint().exact() };
     chain.begin_response(head, length, Box::new(UpstreamInput(body)));
 
@@ -246,8 +248,8 @@ fn leaving(chain: &Chain) -> Result<egress::ResponseHead, egress::Illegal> {
     }
 }
 
-fn facts(exchange: &Exchange, parts: &Parts) -> Facts {
-    let request_id = parts.headers.get(forward::X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+fn facts(exchange: &Exchange, hop: &RequestHop) -> Facts {
+    let request_id = hop.id().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (route, upstream) = match exchange.route() {
         Some((_, route)) => (Rc::clone(&route.name), Rc::clone(&route.upstream_name)),
         None => (Rc::from(""), Rc::from("")),
@@ -265,7 +267,7 @@ fn facts(exchange: &Exchange, parts: &Parts) -> Facts {
 }
 
 /// The filters' view of the request: pseudo headers in Envoy's order, then the fields. `host` is `:authority`.
-fn request_head(mut parts: Parts, exchange: &Exchange) -> Headers {
+fn request_head(parts: Parts, hop: RequestHop, exchange: &Exchange) -> Headers {
     let path = match &exchange.routed.path {
         Some(path) => forward::with_path(&parts.uri, path).ok(),
         None => None,
@@ -274,13 +276,12 @@ fn request_head(mut parts: Parts, exchange: &Exchange) -> Headers {
     let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
     let secure = exchange.client.facts.tls_version.is_some();
-    parts.headers.remove(header::HOST);
-    let mut head = Headers::with_capacity(parts.headers.len() + 6);
+    let mut head = Headers::with_capacity(parts.headers.len() + 10);
     head.append(Name::Authority, exchange.routed.authority.clone());
     head.append(Name::Path, path);
     head.append(Name::Method, method);
     head.append(Name::Scheme, HeaderValue::from_static(if secure { "https" } else { "http" }));
-    head.extend_from_map(parts.headers);
+    hop.list(parts.headers, &mut head);
     head
 }
 

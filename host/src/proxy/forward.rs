@@ -1,6 +1,7 @@
 //! Hygiene of heads: what belongs to one hop only is removed, what tells of this hop is added (RFC 9110 §7.6). Pure.
 //!
-//! Requests are cleaned before filters see them, so that no filter believes what a client only claims.
+//! Requests are cleaned before filters see them, so that no filter believes what a client only claims. Filters see a list in
+//! the client's order; without filters the map is cleaned in place, where order does not matter.
 
 use bytes::{BufMut, BytesMut};
 use http::request::Parts;
@@ -8,38 +9,95 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
 use super::client::Client;
 use crate::config::{PathMatch, PathRewrite, Route};
+use crate::filter::{Headers, Name};
 use crate::route::path;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Names a request across hops.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest identifier taken over from a client, bytes.
 const REQUEST_ID_BYTES: usize = 128;
 
-/// Cleans a client's request and tells the upstream where it came from.
-pub(super) fn clean_request(parts: &mut Parts, client: &Client, authority: &HeaderValue) {
-    let headers = &mut parts.headers;
-    let trailers = te_trailers(headers);
-    remove_hop_by_hop(headers);
-    // Answered here, when the body is first read.
-    headers.remove(header::EXPECT);
-    if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+/// What a client's request gains and loses at this hop.
+pub(super) struct RequestHop {
+    hop: Hop,
+    added: [Option<(HeaderName, HeaderValue)>; 5],
+}
+
+impl RequestHop {
+    /// `new_id`: makes an identifier when the client gave none that is fit to be used.
+    pub(super) fn new(parts: &Parts, client: &Client, authority: &HeaderValue, new_id: impl FnOnce() -> HeaderValue) -> Self {
+        let trailers = te_trailers(&parts.headers);
+        let id = request_id(&parts.headers).cloned().unwrap_or_else(new_id);
+        let secure = client.facts.tls_version.is_some();
+        let added = [
+            trailers.then(|| (header::TE, HeaderValue::from_static("trailers"))),
+            Some((X_FORWARDED_FOR, client.forwarded_for.clone())),
+            Some((X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }))),
+            Some((X_FORWARDED_HOST, authority.clone())),
+            Some((X_REQUEST_ID, id)),
+        ];
+        Self { hop: Hop::new(&parts.headers), added }
     }
-    if parts.version == Version::HTTP_2 {
-        join_cookies(headers);
+    /// The request's identifier.
+    pub(super) fn id(&self) -> Option<&HeaderValue> {
+        let (_, id) = self.added.last()?.as_ref()?;
+        Some(id)
     }
-    remove_claims(headers);
-    let secure = client.facts.tls_version.is_some();
-    headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
-    headers.insert(X_FORWARDED_HOST, authority.clone());
+    /// Cleans a map in place.
+    pub(super) fn apply(self, headers: &mut HeaderMap) {
+        self.hop.clean(headers, is_claim);
+        for (name, value) in self.added.into_iter().flatten() {
+            headers.insert(name, value);
+        }
+    }
+    /// Adds the clean fields of a map to a list, in the map's order; without `host`.
+    pub(super) fn list(self, headers: HeaderMap, list: &mut Headers) {
+        let keep = |name: &HeaderName| *name != header::HOST && !is_claim(name) && !self.hop.ends(name);
+        list.extend_from_map_if(headers, keep);
+        for (name, value) in self.added.into_iter().flatten() {
+            list.append(Name::Header(name), value);
+        }
+    }
+}
+
+/// Which fields of a message end at this hop (RFC 9110 §7.6.1).
+pub(super) struct Hop {
+    /// Named by `connection`; mostly none.
+    nominated: Vec<HeaderName>,
+    /// A length beside a transfer coding is a lie (RFC 9112 §6.3).
+    ends_length: bool,
+}
+
+impl Hop {
+    pub(super) fn new(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let names = values.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
+        let nominated = names.filter(|name| !is_end_to_end(name)).collect();
+        Self { nominated, ends_length: headers.contains_key(header::TRANSFER_ENCODING) }
+    }
+    /// Whether a field goes no further.
+    pub(super) fn ends(&self, name: &HeaderName) -> bool {
+        match name.as_str() {
+            // `expect` is answered here, when the body is first read; `te` is said anew.
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "te" | "upgrade" | "expect" => true,
+            "content-length" => self.ends_length,
+            _ => self.nominated.contains(name),
+        }
+    }
+    /// Removes from a map what ends here, and what `also` says.
+    pub(super) fn clean(&self, headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
+        let ending: Vec<HeaderName> = headers.keys().filter(|name| self.ends(name) || also(name)).cloned().collect();
+        for name in ending {
+            headers.remove(name);
+        }
+    }
 }
 
 /// The client's identifier of the request, if it is fit to be used.
-pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     let visible = |value: &&HeaderValue| {
         (1..=REQUEST_ID_BYTES).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -47,12 +105,17 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     values.next().filter(visible).filter(|_| values.next().is_none())
 }
 
-/// Cleans an upstream's response. A length beside a transfer coding is a lie (RFC 9112 §6.3).
-pub(super) fn clean_response(headers: &mut HeaderMap) {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
+/// What a client may only claim about itself, also in the spellings with underscores that some servers take for the same.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.as_bytes() {
+        [b'x', b'-' | b'_', ..] => {
+            matches!(name, "x-real-ip" | "x-request-id")
+                || name.get(2..).is_some_and(|rest| rest.starts_with("forwarded"))
+        }
+        [b'f', ..] => name == "forwarded",
+        _ => false,
     }
-    remove_hop_by_hop(headers);
 }
 
 /// Adds this hop to `via`, in the version in which the message came.
@@ -119,31 +182,12 @@ fn rewrite(path: &str, route: &Route) -> Option<String> {
     }
 }
 
-/// Removes the fields of one hop and those that `connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for name in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
-            let name = name.trim();
-            if !is_end_to_end(name) {
-                headers.remove(name);
-            }
-        }
-        headers.remove(header::CONNECTION);
-    }
-    for name in [header::TRANSFER_ENCODING, header::TE, header::UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
-}
-
 /// Fields that a `connection` field cannot nominate away (RFC 9110 §7.6.1).
-fn is_end_to_end(name: &str) -> bool {
-    ["host", "content-length", "content-type", "authorization", "cookie", "trailer", "te"]
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
+fn is_end_to_end(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host" | "content-length" | "content-type" | "authorization" | "cookie" | "trailer" | "te" | "via"
+    )
 }
 
 fn te_trailers(headers: &HeaderMap) -> bool {
@@ -154,7 +198,7 @@ fn te_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// HTTP/2 may split `cookie`; elsewhere it is one field (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     let Some(first) = crumbs.next() else { return };
     let mut joined = BytesMut::from(first.as_bytes());
@@ -166,19 +210,5 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
     if several && let Ok(cookie) = HeaderValue::from_maybe_shared(joined.freeze()) {
         headers.insert(header::COOKIE, cookie);
-    }
-}
-
-/// What a client may only claim about itself: forwarding fields, also in the spellings with underscores that some servers
-/// take for the same. The three that are set here are replaced by the caller.
-fn remove_claims(headers: &mut HeaderMap) {
-    headers.remove(header::FORWARDED);
-    headers.remove("x-real-ip");
-    let claim = |name: &str| {
-        name.len() > 11 && name.starts_with('x') && name.contains('_') && name.replace('_', "-").starts_with("x-forwarded-")
-    };
-    let spelled: Vec<HeaderName> = headers.keys().filter(|name| claim(name.as_str())).cloned().collect();
-    for name in spelled {
-        headers.remove(name);
     }
 }

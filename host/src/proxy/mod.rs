@@ -30,6 +30,7 @@ use arrival::{Arrival, ClientInput};
 pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
+use forward::{Hop, RequestHop};
 pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
 pub use record::{End, Outcome, Recorder};
 use record::Recording;
@@ -106,17 +107,17 @@ impl Proxy {
             Ok(routed) => routed,
             Err(error) => return Ok(refuse(&error, &arrival, recording, Some(body))),
         };
-        // Before the filters: they believe nothing that a client only claims.
-        forward::clean_request(&mut parts, &client, &routed.authority);
-        if forward::request_id(&parts.headers).is_none() {
-            parts.headers.insert(forward::X_REQUEST_ID, self.ids.next());
+        if arrival.version == Version::HTTP_2 {
+            forward::join_cookies(&mut parts.headers);
         }
+        let hop = RequestHop::new(&parts, &client, &routed.authority, || self.ids.next());
         let exchange = Exchange { client, generation, arrival, routed, recording };
         if exchange.routed.filters.is_empty() {
+            hop.apply(&mut parts.headers);
             Ok(direct(exchange, parts, body).await)
         } else {
             // Boxed, so that connections without filters stay small.
-            Box::pin(filtered::filtered(exchange, parts, body)).await
+            Box::pin(filtered::filtered(exchange, parts, hop, body)).await
         }
     }
 }
@@ -206,7 +207,7 @@ async fn direct(mut exchange: Exchange, mut parts: Parts, body: Incoming) -> Res
 /// Hands an upstream's response on.
 fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: Option<Instant>) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();
-    forward::clean_response(&mut parts.headers);
+    Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();

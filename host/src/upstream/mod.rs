@@ -18,7 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::Body;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
@@ -113,11 +114,18 @@ impl Upstream {
     fn adapt(&self, mut request: Request<RequestBody>) -> Result<Request<RequestBody>, http::Error> {
         if self.config.protocol == UpstreamProtocol::Http1 {
             *request.version_mut() = Version::HTTP_11;
+            // The HTTP library takes a GET for bodiless unless it is told.
+            if matches!(*request.method(), Method::GET | Method::HEAD)
+                && !request.body().is_end_stream()
+                && request.body().size_hint().exact().is_none()
+            {
+                request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             return Ok(request);
         }
         *request.version_mut() = Version::HTTP_2;
         let host = request.headers_mut().remove(header::HOST);
-        let authority = Authority::try_from(host.as_ref().map(http::HeaderValue::as_bytes).unwrap_or_default())?;
+        let authority = Authority::try_from(host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default())?;
         let tls = self.targets.first().is_some_and(Target::is_tls);
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };

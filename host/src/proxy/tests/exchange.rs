@@ -139,20 +139,22 @@ fn an_answer_before_the_end_of_the_request_is_handed_on_at_once() {
 #[test]
 fn a_client_that_leaves_cancels_the_upstream_request() {
     run(async {
-        let closed = Rc::new(Cell::new(false));
-        let seen = Rc::clone(&closed);
+        let (asked, closed) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+        let (came, ended) = (Rc::clone(&asked), Rc::clone(&closed));
         let origin = origin(move |mut peer, _| {
-            let seen = Rc::clone(&seen);
+            let (came, ended) = (Rc::clone(&came), Rc::clone(&ended));
             async move {
                 peer.read_head().await.unwrap();
+                came.set(true);
                 assert_eq!(peer.read_to_end().await, "");
-                seen.set(true);
+                ended.set(true);
             }
         })
         .await;
         let gateway = Setup::new(origin).start();
         let mut client = Peer::connect(gateway.address).await;
         client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        until(|| asked.get()).await;
         drop(client);
         until(|| closed.get()).await;
         until(|| gateway.outcomes.borrow().len() == 1).await;
