@@ -24,12 +24,10 @@ pub(super) struct Arrival {
     pub(super) head_only: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects: bool,
-    /// Whether a body follows.
-    pub(super) has_body: bool,
     /// The body's length, when it was declared.
     pub(super) length: Option<u64>,
-    /// Body bytes read so far.
-    pub(super) received: Rc<Cell<u64>>,
+    /// Body bytes read so far; `None` when no body follows.
+    pub(super) received: Option<Rc<Cell<u64>>>,
 }
 
 impl Arrival {
@@ -40,14 +38,16 @@ impl Arrival {
             grpc: local::is_grpc(&parts.headers),
             head_only: parts.method == Method::HEAD,
             expects: has_body && parts.headers.contains_key(header::EXPECT),
-            has_body,
             length: body.size_hint().exact().filter(|_| has_body),
-            received: Rc::default(),
+            received: has_body.then(Rc::default),
         }
     }
-    /// Whether part of the body was never read.
-    pub(super) fn is_unread(&self) -> bool {
-        self.has_body && self.length.is_none_or(|length| self.received.get() < length)
+    /// Body bytes that were not read; `None` when nobody knows how many.
+    pub(super) fn left(&self) -> Option<u64> {
+        match &self.received {
+            Some(received) => Some(self.length?.saturating_sub(received.get())),
+            None => Some(0),
+        }
     }
     pub(super) fn protocol(&self) -> &'static str {
         match self.version {
@@ -61,14 +61,14 @@ impl Arrival {
 /// A client's body as chain input; counts what is read.
 pub(super) struct ClientInput {
     pub(super) body: Incoming,
-    pub(super) received: Rc<Cell<u64>>,
+    pub(super) received: Option<Rc<Cell<u64>>>,
 }
 
 impl Input for ClientInput {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, InputError>>> {
         let frame = ready!(poll_input(&mut self.body, cx));
-        if let Some(Ok(Frame::Data(data))) = &frame {
-            self.received.set(self.received.get().saturating_add(data.len() as u64));
+        if let (Some(Ok(Frame::Data(data))), Some(received)) = (&frame, &self.received) {
+            received.set(received.get().saturating_add(data.len() as u64));
         }
         Poll::Ready(frame)
     }

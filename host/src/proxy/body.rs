@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::filtered::see_end;
 use super::record::{End, Recording};
 use crate::filter::chain::{self, Chain, Framing};
 use crate::filter::{Direction, egress};
@@ -87,6 +88,9 @@ impl Source {
                 let frame = match ready!(chain.poll_frame(Direction::Response, cx)) {
                     Some(Ok(chain::Frame::Data(data))) => {
                         *left = left.map(|left| left.saturating_sub(data.len() as u64));
+                        if *left == Some(0) {
+                            see_end(chain, Direction::Response, cx);
+                        }
                         Some(Ok(Frame::data(data)))
                     }
                     Some(Ok(chain::Frame::Trailers(trailers))) => Some(Ok(Frame::trailers(egress::trailers(&trailers)))),

@@ -67,8 +67,7 @@ pub(super) async fn filtered(
     let chain = Chain::new(facts(&exchange, &hop), Rc::clone(&exchange.routed.filters));
     exchange.recording.attach(&chain);
     let deadline = exchange.deadline();
-    let length = exchange.arrival.length.filter(|_| exchange.arrival.has_body);
-    let received = Rc::clone(&exchange.arrival.received);
+    let (length, received) = (exchange.arrival.length, exchange.arrival.received.clone());
     chain.begin_request(request_head(parts, hop, &exchange), length, Box::new(ClientInput { body, received }));
 
     let forwarded = within(deadline, forward(&mut exchange, &chain)).await;
@@ -181,7 +180,7 @@ async fn reply(mut exchange: Exchange, chain: &Rc<Chain>, stop: Stop) -> Result<
     };
     let rest = chain.take_input(Direction::Request);
     let at_hand = rest.is_some();
-    let close = closes || unread::dispose(rest, &exchange.arrival) || (!at_hand && exchange.arrival.is_unread());
+    let close = closes || unread::dispose(rest, &exchange.arrival) || (!at_hand && exchange.arrival.left() != Some(0));
     note(&mut exchange, chain, &reply);
     let (head, bytes) = local::message(reply.clone(), exchange.arrival.grpc);
     chain.begin_reply(from, head, Box::new(BytesInput(bytes)));
@@ -225,7 +224,7 @@ fn answer_with(mut exchange: Exchange, chain: &Rc<Chain>, reply: LocalReply, clo
     note(&mut exchange, chain, &reply);
     let details = reply.details.clone();
     let (head, bytes) = local::message(reply, exchange.arrival.grpc);
-    let close = close || exchange.arrival.is_unread();
+    let close = close || exchange.arrival.left() != Some(0);
     answer(&head, bytes, &exchange.arrival, exchange.recording, details.into(), close)
 }
 
@@ -341,6 +340,9 @@ impl Body for ChainBody {
         let frame = match ready!(this.chain.poll_frame(Direction::Request, cx)) {
             Some(Ok(Frame::Data(data))) => {
                 this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
+                if this.left == Some(0) {
+                    see_end(&this.chain, Direction::Request, cx);
+                }
                 Some(Ok(http_body::Frame::data(data)))
             }
             Some(Ok(Frame::Trailers(trailers))) => Some(Ok(http_body::Frame::trailers(egress::trailers(&trailers)))),
@@ -357,5 +359,14 @@ impl Body for ChainBody {
     }
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A body with a length is not polled beyond it, but filters are to see its end.
+pub(super) fn see_end(chain: &Chain, direction: Direction, cx: &mut Context<'_>) {
+    if !chain.is_end(direction)
+        && let Poll::Ready(Some(Err(error))) = chain.poll_frame(direction, cx)
+    {
+        tracing::debug!(?error, "A filter failed at the end of a body.");
     }
 }

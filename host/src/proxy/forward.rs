@@ -74,7 +74,10 @@ pub(super) struct Hop {
 impl Hop {
     pub(super) fn new(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let names = values.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok());
+        let words = values.flat_map(|value| value.split(',')).map(str::trim);
+        // The two common ones name no field that is not removed anyway.
+        let words = words.filter(|word| !["close", "keep-alive"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+        let names = words.filter_map(|name| HeaderName::try_from(name).ok());
         let nominated = names.filter(|name| !is_end_to_end(name)).collect();
         Self { nominated, ends_length: headers.contains_key(header::TRANSFER_ENCODING) }
     }

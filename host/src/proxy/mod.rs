@@ -99,9 +99,7 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let arrival = Arrival::new(&parts, &body);
         let mut recording = Recording::new(&client, &self.recorder, parts.method.clone());
-        if arrival.has_body {
-            recording.received = Some(Rc::clone(&arrival.received));
-        }
+        recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
         let routed = match broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into())) {
             Ok(routed) => routed,
@@ -157,10 +155,13 @@ impl Exchange {
         let index = self.routed.route?;
         Some((self.generation.config.routes.get(index)?, self.generation.routes.get(index)?))
     }
-    /// When the route's timeout passes.
+    /// When the route's timeout passes, if it has one.
     fn deadline(&self) -> Option<Instant> {
-        let (route, _) = self.route()?;
-        Some(self.recording.started + route.timeout?)
+        let timeout = match self.route() {
+            Some((route, _)) => route.timeout?,
+            None => UNROUTED_TIMEOUT,
+        };
+        Some(self.recording.started + timeout)
     }
 }
 
@@ -179,10 +180,9 @@ async fn direct(mut exchange: Exchange, mut parts: Parts, body: Incoming) -> Res
     }
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| exchange.routed.authority.clone()));
     forward::add_via(&mut parts.headers, exchange.arrival.version);
-    let body = if exchange.arrival.has_body {
-        RequestBody::Client(body, Rc::clone(&exchange.arrival.received))
-    } else {
-        RequestBody::Empty
+    let body = match &exchange.arrival.received {
+        Some(received) => RequestBody::Client(body, Rc::clone(received)),
+        None => RequestBody::Empty,
     };
     parts.extensions.clear();
     let upstream = Rc::clone(&chain.upstream);
@@ -221,10 +221,10 @@ fn refuse(error: &ProxyError, arrival: &Arrival, recording: Recording, body: Opt
     tracing::debug!(%error, "Request refused.");
     let (head, bytes) = local::message(local::error_reply(error), arrival.grpc);
     let rest = body.map(|body| -> Box<dyn Input> {
-        Box::new(ClientInput { body, received: Rc::clone(&arrival.received) })
+        Box::new(ClientInput { body, received: arrival.received.clone() })
     });
     let at_hand = rest.is_some();
-    let close = error.closes() || unread::dispose(rest, arrival) || (!at_hand && arrival.is_unread());
+    let close = error.closes() || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
     answer(&head, bytes, arrival, recording, error.details(), close)
 }
 
@@ -272,5 +272,7 @@ async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Ou
     }
 }
 
+/// How long filters may hold a request that no route takes.
+const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a reply may take through the filters that it passes, before it is sent without them.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);

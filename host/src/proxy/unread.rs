@@ -20,9 +20,8 @@ pub(super) fn dispose(rest: Option<Box<dyn Input>>, arrival: &Arrival) -> bool {
         // The stream is reset; the others on the connection go on.
         return false;
     }
-    let left = arrival.length.map(|length| length.saturating_sub(arrival.received.get()));
     // A client that waits for 100 Continue sends nothing when it gets a final status instead.
-    if arrival.expects || left.is_none_or(|left| left > DRAIN_BYTES) {
+    if arrival.expects || arrival.left().is_none_or(|left| left > DRAIN_BYTES) {
         return true;
     }
     tokio::task::spawn_local(async move {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::client::conn::TrySendError;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connect;
@@ -34,6 +34,13 @@ pub(super) struct Unsent {
     pub(super) request: Option<Request<RequestBody>>,
 }
 
+impl Unsent {
+    /// The request is gone.
+    fn lost(error: UpstreamError) -> Self {
+        Self { error, request: None }
+    }
+}
+
 impl Target {
     pub(super) fn new(config: config::Target, connect_timeout: Duration, tls: Tls) -> Self {
         let name = connect::name(&config);
@@ -56,7 +63,7 @@ impl Target {
                 Ok(response) => return Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
                 Err(error) => error,
             };
-            request = self.again(error, spare)?;
+            request = self.again(error, spare).map_err(Unsent::lost)?;
         }
         let mut sender = match Box::pin(self.connect(connect::http1(&self.config, &self.tls))).await {
             Ok(sender) => sender,
@@ -64,7 +71,7 @@ impl Target {
         };
         match sender.try_send_request(request).await {
             Ok(response) => Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
-            Err(error) => Err(Unsent { error: UpstreamError::from_hyper(&self.name, error.into_error()), request: None }),
+            Err(error) => Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error()))),
         }
     }
 
@@ -89,9 +96,9 @@ impl Target {
                 Err(error) => error,
             };
             if !reused {
-                return Err(Unsent { error: UpstreamError::from_hyper(&self.name, error.into_error()), request: None });
+                return Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error())));
             }
-            request = self.again(error, spare)?;
+            request = self.again(error, spare).map_err(Unsent::lost)?;
         }
     }
 
@@ -116,14 +123,14 @@ impl Target {
         &self,
         mut error: TrySendError<Request<RequestBody>>,
         spare: Option<Request<RequestBody>>,
-    ) -> Result<Request<RequestBody>, Unsent> {
+    ) -> Result<Request<RequestBody>, UpstreamError> {
         // hyper hands the request back when nothing of it was written.
         let unwritten = error.take_message();
         let error = error.into_error();
         let closed = !error.is_parse() && !error.is_user();
         unwritten
             .or(spare.filter(|_| closed))
-            .ok_or_else(|| Unsent { error: UpstreamError::from_hyper(&self.name, error), request: None })
+            .ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
     }
 }
 

@@ -3,5 +3,6 @@
 mod exchange;
 mod filters;
 mod harness;
+mod heads;
 mod malformed;
 mod upstream;
