@@ -176,9 +176,7 @@ impl Acceptor {
         let Handed { stream, remote, open } = refused;
         drop(open);
         match TcpStream::from_std(stream) {
-            Ok(stream) => {
-                self.accepted.send((stream, remote, self.balance.count(self.index))).await.map_err(drop)
-            }
+            Ok(stream) => self.accepted.send((stream, remote, self.balance.count(self.index))).await.map_err(drop),
             Err(error) => {
                 debug!(%error, %remote, "Connection lost.");
                 Ok(())

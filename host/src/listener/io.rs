@@ -84,7 +84,13 @@ impl Ahead {
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, ahead: Ahead, http2: bool, client: Rc<Client>, progress: Rc<Progress>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        ahead: Ahead,
+        http2: bool,
+        client: Rc<Client>,
+        progress: Rc<Progress>,
+    ) -> Self {
         let watcher = (!http2).then(Watcher::default);
         Self { stream, ahead, watcher, client, progress, closing: None }
     }
@@ -123,10 +129,9 @@ impl ClientIo {
     /// Reads and throws away until the client closes: closing a socket with unread bytes resets the connection, and a
     /// reset can overtake the last answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let closing = self.closing.get_or_insert_with(|| Closing {
-            timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)),
-            left: LINGER_BYTES,
-        });
+        let closing = self
+            .closing
+            .get_or_insert_with(|| Closing { timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)), left: LINGER_BYTES });
         let mut scratch = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);

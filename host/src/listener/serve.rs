@@ -81,7 +81,10 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // Timeouts are ours: one timer per connection that nothing re-arms per request.
-    builder.header_read_timeout(None).max_header_size(limits.header_bytes).max_buf_size(limits.header_bytes.max(LEAST_BUFFER));
+    builder
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(LEAST_BUFFER));
     if limits.header_count != DEFAULT_HEADER_COUNT {
         builder.max_headers(limits.header_count);
     }
@@ -127,7 +130,8 @@ impl Watch {
     }
     fn verdict(&self, now: Instant) -> Verdict {
         let limits = &self.config.limits;
-        let passed = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) >= limit);
+        let passed =
+            |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) >= limit);
         let idle = if self.client.is_new() { limits.header_timeout } else { limits.idle_timeout };
         if passed(self.progress.head_since.get(), limits.header_timeout)
             || passed(self.progress.blocked_since.get(), limits.idle_timeout)

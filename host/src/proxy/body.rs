@@ -93,7 +93,9 @@ impl Source {
                         }
                         Some(Ok(Frame::data(data)))
                     }
-                    Some(Ok(chain::Frame::Trailers(trailers))) => Some(Ok(Frame::trailers(egress::trailers(&trailers)))),
+                    Some(Ok(chain::Frame::Trailers(trailers))) => {
+                        Some(Ok(Frame::trailers(egress::trailers(&trailers))))
+                    }
                     Some(Err(error)) => Some(Err(format!("{error:?}").into())),
                     None => None,
                 };

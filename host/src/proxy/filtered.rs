@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use super::arrival::{BytesInput, ClientInput, UpstreamInput};
 use super::forward::{Hop, RequestHop};
 use super::record::End;
-use super::{Aborted, Exchange, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, within};
+use super::{Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, within};
 use crate::filter::chain::{ChainError, Frame, Framing};
 use crate::filter::exchange::{Facts, Interrupt};
 use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
@@ -59,37 +59,38 @@ impl Stop {
 
 /// Takes a request through its filters.
 pub(super) async fn filtered(
-    mut exchange: Exchange,
+    mut ongoing: Ongoing,
     parts: Parts,
     hop: RequestHop,
     body: Incoming,
 ) -> Result<Response<ProxyBody>, Aborted> {
-    let chain = Chain::new(facts(&exchange, &hop), Rc::clone(&exchange.routed.filters));
-    exchange.recording.attach(&chain);
-    let deadline = exchange.deadline();
-    let (length, received) = (exchange.arrival.length, exchange.arrival.received.clone());
-    chain.begin_request(request_head(parts, hop, &exchange), length, Box::new(ClientInput { body, received }));
+    let chain = Chain::new(facts(&ongoing, &hop), Rc::clone(&ongoing.routed.filters));
+    ongoing.recording.attach(&chain);
+    let deadline = ongoing.deadline();
+    let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
+    chain.begin_request(request_head(parts, hop, &ongoing), length, Box::new(ClientInput { body, received }));
 
-    let forwarded = within(deadline, forward(&mut exchange, &chain)).await;
+    let forwarded = within(deadline, forward(&mut ongoing, &chain)).await;
     let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
         Ok(response) => response,
-        Err(stop) => return reply(exchange, &chain, stop).await,
+        Err(stop) => return reply(ongoing, &chain, stop).await,
     };
-    respond(exchange, &chain, response, deadline).await
+    respond(ongoing, &chain, response, deadline).await
 }
 
 /// The request's side: out of the chain, and to the upstream.
-async fn forward(exchange: &mut Exchange, chain: &Rc<Chain>) -> Result<Response<ResponseBody>, Stop> {
+async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<ResponseBody>, Stop> {
     let framing = poll_fn(|cx| chain.poll_head(Direction::Request, cx)).await;
     let framing = framing.map_err(|error| Stop::new(Direction::Request, error))?;
-    let Some((_, route)) = exchange.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
+    let Some((_, route)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
     let upstream = Rc::clone(&route.upstream);
     let (name, upstream_name) = (Rc::clone(&route.name), Rc::clone(&route.upstream_name));
-    exchange.recording.outcome.route = Some(name);
-    exchange.recording.outcome.upstream = Some(upstream_name);
+    ongoing.recording.outcome.route = Some(name);
+    ongoing.recording.outcome.upstream = Some(upstream_name);
 
     let failure = Rc::new(RefCell::new(None));
-    let request = outgoing(exchange, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
+    let request =
+        outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
     let address = Cell::new(None);
     let asked = Instant::now();
     let sent = {
@@ -103,7 +104,7 @@ async fn forward(exchange: &mut Exchange, chain: &Rc<Chain>) -> Result<Response<
     };
     let mut progress = chain.exchange().progress.borrow_mut();
     progress.upstream_address = address.get();
-    exchange.recording.outcome.upstream_address = address.get();
+    ongoing.recording.outcome.upstream_address = address.get();
     let response = match sent? {
         Ok(response) => response,
         // When the chain broke the body off, its reason counts.
@@ -119,13 +120,13 @@ async fn forward(exchange: &mut Exchange, chain: &Rc<Chain>) -> Result<Response<
     }
     progress.backend_latency = Some(asked.elapsed());
     progress.details = Some("via_upstream".to_owned());
-    exchange.recording.outcome.upstream_latency = progress.backend_latency;
+    ongoing.recording.outcome.upstream_latency = progress.backend_latency;
     Ok(response)
 }
 
 /// The response's side: through the chain, and to the client.
 async fn respond(
-    mut exchange: Exchange,
+    mut ongoing: Ongoing,
     chain: &Rc<Chain>,
     response: Response<ResponseBody>,
     deadline: Option<Instant>,
@@ -144,12 +145,12 @@ async fn respond(
         Some(Ok(framing)) => match leaving(chain) {
             Ok(mut head) => {
                 forward::add_via(&mut head.headers, parts.version);
-                let mut response = assemble(head, framing, &exchange.arrival, false);
+                let mut response = assemble(head, framing, &ongoing.arrival, false);
                 // Without a body, the length is that of what was not sent.
-                if let Some(declared) = declared.filter(|_| exchange.arrival.head_only && framing == Framing::None) {
+                if let Some(declared) = declared.filter(|_| ongoing.arrival.head_only && framing == Framing::None) {
                     response.headers_mut().insert(header::CONTENT_LENGTH, declared);
                 }
-                return Ok(send(exchange, chain, response, framing, deadline));
+                return Ok(send(ongoing, chain, response, framing, deadline));
             }
             Err(error) => Stop::Error(ProxyError::FilterOutput(error.to_string())),
         },
@@ -163,80 +164,81 @@ async fn respond(
             tracing::warn!(%error, "Response replaced.");
             local::error_reply(&error)
         }
-        Stop::Reset(reason) => return Err(abort(&mut exchange, reason)),
+        Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
     };
-    Ok(answer_with(exchange, chain, reply, false))
+    Ok(answer_with(ongoing, chain, reply, false))
 }
 
 /// Answers a request that goes no further: the reply runs back through the filters that saw the request.
-async fn reply(mut exchange: Exchange, chain: &Rc<Chain>, stop: Stop) -> Result<Response<ProxyBody>, Aborted> {
+async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Response<ProxyBody>, Aborted> {
     let (from, reply, closes) = match stop {
         Stop::Reply(stage, reply) => (Some(stage), reply, false),
         Stop::Error(error) => {
             tracing::debug!(%error, "Request refused.");
             (None, local::error_reply(&error), error.closes())
         }
-        Stop::Reset(reason) => return Err(abort(&mut exchange, reason)),
+        Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
     };
     let rest = chain.take_input(Direction::Request);
     let at_hand = rest.is_some();
-    let close = closes || unread::dispose(rest, &exchange.arrival) || (!at_hand && exchange.arrival.left() != Some(0));
-    note(&mut exchange, chain, &reply);
-    let (head, bytes) = local::message(reply.clone(), exchange.arrival.grpc);
+    let close = closes || unread::dispose(rest, &ongoing.arrival) || (!at_hand && ongoing.arrival.left() != Some(0));
+    note(&mut ongoing, chain, &reply);
+    let (head, bytes) = local::message(reply.clone(), ongoing.arrival.grpc);
     chain.begin_reply(from, head, Box::new(BytesInput(bytes)));
-    let framing = within(Some(Instant::now() + REPLY_TIMEOUT), poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
+    let framing =
+        within(Some(Instant::now() + REPLY_TIMEOUT), poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
     match framing {
         Some(Ok(framing)) => match leaving(chain) {
             Ok(head) => {
-                let response = assemble(head, framing, &exchange.arrival, close);
-                Ok(send(exchange, chain, response, framing, None))
+                let response = assemble(head, framing, &ongoing.arrival, close);
+                Ok(send(ongoing, chain, response, framing, None))
             }
             Err(error) => {
                 tracing::warn!(%error, "A filter made an invalid reply.");
-                Ok(answer_with(exchange, chain, local::error_reply(&ProxyError::FilterOutput(error.to_string())), close))
+                Ok(answer_with(ongoing, chain, local::error_reply(&ProxyError::FilterOutput(error.to_string())), close))
             }
         },
-        Some(Err(ChainError::Interrupted(Interrupt::Reset(reason)))) => Err(abort(&mut exchange, reason)),
+        Some(Err(ChainError::Interrupted(Interrupt::Reset(reason)))) => Err(abort(&mut ongoing, reason)),
         Some(Err(ChainError::Interrupted(Interrupt::Reply(_, replacement)))) => {
-            Ok(answer_with(exchange, chain, replacement, close))
+            Ok(answer_with(ongoing, chain, replacement, close))
         }
         // What the filters do not let through is sent past them.
-        Some(Err(_)) | None => Ok(answer_with(exchange, chain, reply, close)),
+        Some(Err(_)) | None => Ok(answer_with(ongoing, chain, reply, close)),
     }
 }
 
 /// Sends what leaves the chain.
 fn send(
-    mut exchange: Exchange,
+    mut ongoing: Ongoing,
     chain: &Rc<Chain>,
     response: Response<()>,
     framing: Framing,
     deadline: Option<Instant>,
 ) -> Response<ProxyBody> {
-    exchange.recording.outcome.status = Some(response.status());
-    let framing = if exchange.arrival.head_only { Framing::None } else { framing };
-    let body = ProxyBody::chain(Rc::clone(chain), framing, exchange.recording, deadline.map(Into::into));
+    ongoing.recording.outcome.status = Some(response.status());
+    let framing = if ongoing.arrival.head_only { Framing::None } else { framing };
+    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, deadline.map(Into::into));
     response.map(|()| body)
 }
 
 /// Sends a reply past all filters.
-fn answer_with(mut exchange: Exchange, chain: &Rc<Chain>, reply: LocalReply, close: bool) -> Response<ProxyBody> {
-    note(&mut exchange, chain, &reply);
+fn answer_with(mut ongoing: Ongoing, chain: &Rc<Chain>, reply: LocalReply, close: bool) -> Response<ProxyBody> {
+    note(&mut ongoing, chain, &reply);
     let details = reply.details.clone();
-    let (head, bytes) = local::message(reply, exchange.arrival.grpc);
-    let close = close || exchange.arrival.left() != Some(0);
-    answer(&head, bytes, &exchange.arrival, exchange.recording, details.into(), close)
+    let (head, bytes) = local::message(reply, ongoing.arrival.grpc);
+    let close = close || ongoing.arrival.left() != Some(0);
+    answer(&head, bytes, &ongoing.arrival, ongoing.recording, details.into(), close)
 }
 
 /// Keeps who replied and why.
-fn note(exchange: &mut Exchange, chain: &Chain, reply: &LocalReply) {
-    exchange.recording.outcome.details = reply.details.clone().into();
+fn note(ongoing: &mut Ongoing, chain: &Chain, reply: &LocalReply) {
+    ongoing.recording.outcome.details = reply.details.clone().into();
     chain.exchange().progress.borrow_mut().details = Some(reply.details.clone());
 }
 
-fn abort(exchange: &mut Exchange, reason: String) -> Aborted {
-    exchange.recording.outcome.details = reason.clone().into();
-    exchange.recording.finish(End::Reset);
+fn abort(ongoing: &mut Ongoing, reason: String) -> Aborted {
+    ongoing.recording.outcome.details = reason.clone().into();
+    ongoing.recording.finish(End::Reset);
     Aborted(reason)
 }
 
@@ -247,36 +249,36 @@ fn leaving(chain: &Chain) -> Result<egress::ResponseHead, egress::Illegal> {
     }
 }
 
-fn facts(exchange: &Exchange, hop: &RequestHop) -> Facts {
+fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
     let request_id = hop.id().and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let (route, upstream) = match exchange.route() {
+    let (route, upstream) = match ongoing.route() {
         Some((_, route)) => (Rc::clone(&route.name), Rc::clone(&route.upstream_name)),
         None => (Rc::from(""), Rc::from("")),
     };
     Facts {
-        connection: Rc::clone(&exchange.client.facts),
+        connection: Rc::clone(&ongoing.client.facts),
         request_id: request_id.into(),
         route,
         upstream,
-        protocol: exchange.arrival.protocol(),
+        protocol: ongoing.arrival.protocol(),
         time: SystemTime::now(),
-        started: exchange.recording.started,
-        buffer_limit: exchange.generation.config.limits.buffer_bytes,
+        started: ongoing.recording.started,
+        buffer_limit: ongoing.generation.config.limits.buffer_bytes,
     }
 }
 
 /// The filters' view of the request: pseudo headers in Envoy's order, then the fields. `host` is `:authority`.
-fn request_head(parts: Parts, hop: RequestHop, exchange: &Exchange) -> Headers {
-    let path = match &exchange.routed.path {
+fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> Headers {
+    let path = match &ongoing.routed.path {
         Some(path) => forward::with_path(&parts.uri, path).ok(),
         None => None,
     };
     let path = path.as_ref().unwrap_or(&parts.uri).path_and_query().map_or("/", |path| path.as_str());
     let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
-    let secure = exchange.client.facts.tls_version.is_some();
+    let secure = ongoing.client.facts.tls_version.is_some();
     let mut head = Headers::with_capacity(parts.headers.len() + 10);
-    head.append(Name::Authority, exchange.routed.authority.clone());
+    head.append(Name::Authority, ongoing.routed.authority.clone());
     head.append(Name::Path, path);
     head.append(Name::Method, method);
     head.append(Name::Scheme, HeaderValue::from_static(if secure { "https" } else { "http" }));
@@ -286,7 +288,7 @@ fn request_head(parts: Parts, hop: RequestHop, exchange: &Exchange) -> Headers {
 
 /// The request as it leaves the chain, for the upstream.
 fn outgoing(
-    exchange: &Exchange,
+    ongoing: &Ongoing,
     chain: &Rc<Chain>,
     framing: Framing,
     failure: &Rc<RefCell<Option<ChainError>>>,
@@ -295,7 +297,7 @@ fn outgoing(
         Some(head) => egress::request(&head).map_err(|error| error.to_string())?,
         None => return Err("there is no head".to_owned()),
     };
-    let (route, _) = exchange.route().ok_or("there is no route")?;
+    let (route, _) = ongoing.route().ok_or("there is no route")?;
     let mut request = Request::new(RequestBody::Empty);
     let uri = http::Uri::from(head.path);
     let normal = crate::route::path::normalise(uri.path()).map_err(|error| error.to_string())?;
@@ -305,7 +307,7 @@ fn outgoing(
     let host = route.rewrite.host.as_deref().unwrap_or(head.authority.as_str());
     let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
     request.headers_mut().insert(header::HOST, host);
-    forward::add_via(request.headers_mut(), exchange.arrival.version);
+    forward::add_via(request.headers_mut(), ongoing.arrival.version);
     *request.version_mut() = Version::HTTP_11;
     let length = match framing {
         Framing::None => matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH).then_some(0),
@@ -335,7 +337,10 @@ impl Body for ChainBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = match ready!(this.chain.poll_frame(Direction::Request, cx)) {
             Some(Ok(Frame::Data(data))) => {

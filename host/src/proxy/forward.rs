@@ -28,7 +28,12 @@ pub(super) struct RequestHop {
 
 impl RequestHop {
     /// `new_id`: makes an identifier when the client gave none that is fit to be used.
-    pub(super) fn new(parts: &Parts, client: &Client, authority: &HeaderValue, new_id: impl FnOnce() -> HeaderValue) -> Self {
+    pub(super) fn new(
+        parts: &Parts,
+        client: &Client,
+        authority: &HeaderValue,
+        new_id: impl FnOnce() -> HeaderValue,
+    ) -> Self {
         let trailers = te_trailers(&parts.headers);
         let id = request_id(&parts.headers).cloned().unwrap_or_else(new_id);
         let secure = client.facts.tls_version.is_some();
@@ -85,7 +90,9 @@ impl Hop {
     pub(super) fn ends(&self, name: &HeaderName) -> bool {
         match name.as_str() {
             // `expect` is answered here, when the body is first read; `te` is said anew.
-            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "te" | "upgrade" | "expect" => true,
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "te" | "upgrade" | "expect" => {
+                true
+            }
             "content-length" => self.ends_length,
             _ => self.nominated.contains(name),
         }

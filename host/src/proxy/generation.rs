@@ -60,6 +60,11 @@ impl FilterList {
             return Rc::clone(&self.all);
         }
         let applies = |condition: &Option<Match>| condition.as_ref().is_none_or(|condition| condition.accepts(request));
-        self.all.iter().zip(&self.conditions).filter(|(_, when)| applies(when)).map(|(filter, _)| Rc::clone(filter)).collect()
+        self.all
+            .iter()
+            .zip(&self.conditions)
+            .filter(|(_, when)| applies(when))
+            .map(|(filter, _)| Rc::clone(filter))
+            .collect()
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn message(reply: LocalReply, grpc: bool) -> (Headers, Bytes) {
         if let Some(message) = grpc_message(&reply.body) {
             head.append(Name::Header(GRPC_MESSAGE), message);
         }
-        let ours = |name: &Name| [header::CONTENT_TYPE, header::CONTENT_LENGTH].iter().any(|ours| *name == Name::Header(ours.clone()));
+        let ours = |name: &Name| {
+            [header::CONTENT_TYPE, header::CONTENT_LENGTH].iter().any(|ours| *name == Name::Header(ours.clone()))
+        };
         for field in reply.headers.into_iter().filter(|field| !field.name.is_pseudo() && !ours(&field.name)) {
             head.append(field.name, field.value);
         }

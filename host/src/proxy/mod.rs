@@ -32,17 +32,22 @@ pub use client::Client;
 pub use error::ProxyError;
 use forward::{Hop, RequestHop};
 pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
-pub use record::{End, Outcome, Recorder};
 use record::Recording;
+pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
 pub use validate::BadRequest;
 
 use crate::config::Route;
-use crate::filter::egress;
 use crate::filter::chain::{Framing, Input};
+use crate::filter::egress;
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
+
+/// How long filters may hold a request that no route takes.
+const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a reply may take through the filters that it passes, before it is sent without them.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves the requests of one worker.
 pub struct Proxy {
@@ -69,7 +74,7 @@ struct Routed {
 }
 
 /// One request on its way: what every phase needs.
-struct Exchange {
+struct Ongoing {
     client: Rc<Client>,
     generation: Rc<WorkerGeneration>,
     arrival: Arrival,
@@ -109,13 +114,13 @@ impl Proxy {
             forward::join_cookies(&mut parts.headers);
         }
         let hop = RequestHop::new(&parts, &client, &routed.authority, || self.ids.next());
-        let exchange = Exchange { client, generation, arrival, routed, recording };
-        if exchange.routed.filters.is_empty() {
+        let ongoing = Ongoing { client, generation, arrival, routed, recording };
+        if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
-            Ok(direct(exchange, parts, body).await)
+            Ok(direct(ongoing, parts, body).await)
         } else {
             // Boxed, so that connections without filters stay small.
-            Box::pin(filtered::filtered(exchange, parts, hop, body)).await
+            Box::pin(filtered::filtered(ongoing, parts, hop, body)).await
         }
     }
 }
@@ -149,7 +154,7 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
     Ok(Routed { route, filters, authority: value, path })
 }
 
-impl Exchange {
+impl Ongoing {
     /// The route, as configured and as it is served.
     fn route(&self) -> Option<(&Route, &RouteChain)> {
         let index = self.routed.route?;
@@ -166,42 +171,42 @@ impl Exchange {
 }
 
 /// Without filters: the head as it is, the bodies untouched.
-async fn direct(mut exchange: Exchange, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
-    let deadline = exchange.deadline();
-    let Some((route, chain)) = exchange.route() else {
-        return refuse(&ProxyError::NoRoute, &exchange.arrival, exchange.recording, Some(body));
+async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
+    let deadline = ongoing.deadline();
+    let Some((route, chain)) = ongoing.route() else {
+        return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
     };
     let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
-    match forward::target(&parts.uri, exchange.routed.path.as_deref(), route) {
+    match forward::target(&parts.uri, ongoing.routed.path.as_deref(), route) {
         Ok(target) => parts.uri = target,
         Err(error) => {
-            return refuse(&ProxyError::FilterOutput(error), &exchange.arrival, exchange.recording, Some(body));
+            return refuse(&ProxyError::FilterOutput(error), &ongoing.arrival, ongoing.recording, Some(body));
         }
     }
-    parts.headers.insert(header::HOST, host.unwrap_or_else(|| exchange.routed.authority.clone()));
-    forward::add_via(&mut parts.headers, exchange.arrival.version);
-    let body = match &exchange.arrival.received {
+    parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
+    forward::add_via(&mut parts.headers, ongoing.arrival.version);
+    let body = match &ongoing.arrival.received {
         Some(received) => RequestBody::Client(body, Rc::clone(received)),
         None => RequestBody::Empty,
     };
     parts.extensions.clear();
     let upstream = Rc::clone(&chain.upstream);
     let (name, upstream_name) = (Rc::clone(&chain.name), Rc::clone(&chain.upstream_name));
-    exchange.recording.outcome.route = Some(name);
-    exchange.recording.outcome.upstream = Some(upstream_name);
+    ongoing.recording.outcome.route = Some(name);
+    ongoing.recording.outcome.upstream = Some(upstream_name);
     let address = Cell::new(None);
     let sent = within(deadline, upstream.send(Request::from_parts(parts, body), &address)).await;
-    exchange.recording.outcome.upstream_address = address.get();
+    ongoing.recording.outcome.upstream_address = address.get();
     let response = match sent {
         Some(Ok(response)) => response,
-        Some(Err(error)) => return refuse(&error.into(), &exchange.arrival, exchange.recording, None),
-        None => return refuse(&ProxyError::Timeout, &exchange.arrival, exchange.recording, None),
+        Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
+        None => return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = ProxyError::BadResponse("unasked 101".to_owned());
-        return refuse(&error, &exchange.arrival, exchange.recording, None);
+        return refuse(&error, &ongoing.arrival, ongoing.recording, None);
     }
-    relay(response, exchange.recording, deadline)
+    relay(response, ongoing.recording, deadline)
 }
 
 /// Hands an upstream's response on.
@@ -220,9 +225,8 @@ fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: O
 fn refuse(error: &ProxyError, arrival: &Arrival, recording: Recording, body: Option<Incoming>) -> Response<ProxyBody> {
     tracing::debug!(%error, "Request refused.");
     let (head, bytes) = local::message(local::error_reply(error), arrival.grpc);
-    let rest = body.map(|body| -> Box<dyn Input> {
-        Box::new(ClientInput { body, received: arrival.received.clone() })
-    });
+    let rest =
+        body.map(|body| -> Box<dyn Input> { Box::new(ClientInput { body, received: arrival.received.clone() }) });
     let at_hand = rest.is_some();
     let close = error.closes() || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
     answer(&head, bytes, arrival, recording, error.details(), close)
@@ -271,8 +275,3 @@ async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Ou
         None => Some(future.await),
     }
 }
-
-/// How long filters may hold a request that no route takes.
-const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a reply may take through the filters that it passes, before it is sent without them.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);

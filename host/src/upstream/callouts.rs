@@ -115,7 +115,14 @@ fn fields(list: Headers, map: &mut HeaderMap) {
 fn is_ours(name: &http::HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host" | "content-length" | "transfer-encoding" | "connection" | "keep-alive" | "proxy-connection" | "upgrade" | "trailer"
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "upgrade"
+            | "trailer"
     )
 }
 
@@ -138,7 +145,9 @@ async fn exchange(
     };
     match answer {
         Ok(reply) => reply,
-        Err(CalloutError::TooLarge) => made(StatusCode::SERVICE_UNAVAILABLE, TOO_LARGE, "response too large".to_owned()),
+        Err(CalloutError::TooLarge) => {
+            made(StatusCode::SERVICE_UNAVAILABLE, TOO_LARGE, "response too large".to_owned())
+        }
         Err(CalloutError::Upstream(error)) => made(StatusCode::SERVICE_UNAVAILABLE, UNREACHABLE, error.to_string()),
         Err(CalloutError::Body(error)) => made(StatusCode::SERVICE_UNAVAILABLE, UNREACHABLE, error.to_string()),
     }
@@ -182,7 +191,12 @@ fn made(status: StatusCode, text: &'static str, reason: String) -> CalloutReply 
     headers.append(Name::Status, status_value(status));
     headers.append(Name::Header(header::CONTENT_LENGTH), HeaderValue::from(text.len()));
     headers.append(Name::Header(header::CONTENT_TYPE), HeaderValue::from_static("text/plain"));
-    CalloutReply { headers, body: Bytes::from_static(text.as_bytes()), trailers: Headers::default(), failure: Some(reason) }
+    CalloutReply {
+        headers,
+        body: Bytes::from_static(text.as_bytes()),
+        trailers: Headers::default(),
+        failure: Some(reason),
+    }
 }
 
 fn status_value(status: StatusCode) -> HeaderValue {

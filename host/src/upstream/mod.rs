@@ -10,7 +10,6 @@ mod pool;
 mod target;
 mod tls;
 
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -128,9 +128,7 @@ impl Target {
         let unwritten = error.take_message();
         let error = error.into_error();
         let closed = !error.is_parse() && !error.is_user();
-        unwritten
-            .or(spare.filter(|_| closed))
-            .ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
+        unwritten.or(spare.filter(|_| closed)).ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
     }
 }
 

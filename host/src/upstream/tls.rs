@@ -33,8 +33,8 @@ impl Tls {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = std::env::var_os(EXTRA_ROOTS) {
             let shown = std::path::Path::new(&path).display().to_string();
-            let certificates =
-                CertificateDer::pem_file_iter(&path).map_err(|error| TlsError(format!("{EXTRA_ROOTS} {shown}: {error}")))?;
+            let certificates = CertificateDer::pem_file_iter(&path)
+                .map_err(|error| TlsError(format!("{EXTRA_ROOTS} {shown}: {error}")))?;
             for certificate in certificates {
                 certificate
                     .map_err(|error| error.to_string())

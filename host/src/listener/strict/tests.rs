@@ -44,7 +44,11 @@ fn heads_that_two_servers_could_read_differently_are_named() {
         (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 0, LineEnding),
         (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 0, Fragment),
         (b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\nHost: a\r\n\r\n", 1, LineEnding),
-        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabPOST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 1, InvalidLength),
+        (
+            b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabPOST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            1,
+            InvalidLength,
+        ),
     ] {
         assert_eq!(verdict(bytes), Err(Broken::Head(head, rule)), "{:?}", String::from_utf8_lossy(bytes));
     }

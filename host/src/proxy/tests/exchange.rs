@@ -45,7 +45,8 @@ fn the_upstream_sees_a_clean_request() {
     run(async {
         let origin = origin(|mut peer, _| async move {
             let head = peer.read_head().await.unwrap();
-            peer.write(format!("HTTP/1.1 200 OK\r\nkeep-alive: 1\r\ncontent-length: {}\r\n\r\n{head}", head.len())).await;
+            peer.write(format!("HTTP/1.1 200 OK\r\nkeep-alive: 1\r\ncontent-length: {}\r\n\r\n{head}", head.len()))
+                .await;
         })
         .await;
         let mut setup = Setup::new(origin);
@@ -246,7 +247,9 @@ fn grpc_calls_are_answered_with_trailers_only() {
         setup.prefix = "/known";
         let gateway = setup.start();
         let mut client = Peer::connect(gateway.address).await;
-        client.write("POST /x HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc+proto\r\nContent-Length: 0\r\n\r\n").await;
+        client
+            .write("POST /x HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc+proto\r\nContent-Length: 0\r\n\r\n")
+            .await;
         let (head, body) = client.read_response().await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert_eq!(field(&head, "grpc-status"), Some("12"));

@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::harness::{Peer, Setup, echo, field, origin, run, until};
 use crate::filter::{
-    BodyAction, Callbacks, Direction, Fault, Filter, FilterSource, Headers, HeadersAction, LocalReply, Name, OnError, Outcome,
-    Phase, Stage, TrailersAction,
+    BodyAction, Callbacks, Direction, Fault, Filter, FilterSource, Headers, HeadersAction, LocalReply, Name, OnError,
+    Outcome, Phase, Stage, TrailersAction,
 };
 
 /// What a test filter does in its callbacks.

@@ -164,7 +164,9 @@ impl Recorder for Log {
 }
 
 /// Serves every connection with `script`, which gets the connection's number.
-pub(super) async fn origin<F: Future<Output = ()> + 'static>(script: impl Fn(Peer, usize) -> F + 'static) -> SocketAddr {
+pub(super) async fn origin<F: Future<Output = ()> + 'static>(
+    script: impl Fn(Peer, usize) -> F + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::task::spawn_local(async move {

@@ -82,7 +82,8 @@ fn a_reply_has_a_type_and_the_right_length() {
     let names: Vec<_> = head.iter().map(|field| (field.name.as_str(), field.value.to_str().unwrap())).collect();
     assert_eq!(names, [(":status", "400"), ("content-type", "text/plain"), ("content-length", "3")]);
     assert_eq!(body, "bad");
-    let (head, body) = local::message(LocalReply { body: Bytes::from_static(b"x"), status: 204, ..LocalReply::default() }, false);
+    let (head, body) =
+        local::message(LocalReply { body: Bytes::from_static(b"x"), status: 204, ..LocalReply::default() }, false);
     assert_eq!(head.get(&Name::Header(header::CONTENT_LENGTH)), None);
     assert!(body.is_empty());
 }

@@ -67,7 +67,10 @@ fn a_malformed_request_is_answered_400_and_its_connection_closed() {
             // What follows must not be taken for a request.
             client.write("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").await;
             let answer = client.read_to_end().await;
-            assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{request:?} got {answer:?}");
+            assert!(
+                answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"),
+                "{request:?} got {answer:?}"
+            );
             assert_eq!(answer.matches("HTTP/1.").count(), 1, "{request:?} got {answer:?}");
         }
     });

@@ -84,7 +84,9 @@ fn a_target_that_refuses_is_passed_over() {
 #[test]
 fn a_response_that_is_none_is_a_502() {
     run(async {
-        for response in ["garbage\r\n\r\n", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n"] {
+        for response in
+            ["garbage\r\n\r\n", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n"]
+        {
             let origin = origin(move |mut peer, _| async move {
                 peer.read_head().await.unwrap();
                 peer.write(response).await;
