@@ -121,11 +121,15 @@ impl Headers {
     }
     /// Takes over an HTTP header map, pseudo headers aside.
     pub fn extend_from_map(&mut self, map: HeaderMap) {
+        self.extend_from_map_if(map, |_| true);
+    }
+    /// Takes over those fields of an HTTP header map whose names `keep` accepts.
+    pub fn extend_from_map_if(&mut self, map: HeaderMap, keep: impl Fn(&HeaderName) -> bool) {
         self.fields.reserve(map.len());
         let mut last: Option<HeaderName> = None;
         for (name, value) in map {
             if name.is_some() {
-                last = name;
+                last = name.filter(&keep);
             }
             if let Some(name) = &last {
                 self.fields.push(Field { name: Name::Header(name.clone()), value });

@@ -1,1 +1,15 @@
-//! listener
+//! Sockets → requests: binds, accepts, spreads connections over the workers, serves HTTP/1.1 and cleartext HTTP/2 with their
+//! limits and timeouts, drains. What a request is answered with is the proxy's business.
+
+mod accept;
+mod balance;
+mod bind;
+mod drain;
+mod io;
+mod serve;
+mod strict;
+
+pub use accept::Worker;
+pub use balance::{Balance, Handed};
+pub use bind::{bind, bind_all};
+pub use drain::{Drain, DrainSignal};

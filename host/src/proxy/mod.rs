@@ -1,1 +1,277 @@
-//! proxy
+//! One request, top to bottom: check → normalise → route → filters → upstream → filters → record. Knows no sockets; how
+//! connections are accepted and upstreams reached is others' business.
+
+mod arrival;
+mod body;
+mod client;
+mod error;
+mod filtered;
+mod forward;
+mod generation;
+mod local;
+mod record;
+mod request_id;
+mod unread;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use arrival::{Arrival, ClientInput};
+pub use body::ProxyBody;
+pub use client::Client;
+pub use error::ProxyError;
+use forward::{Hop, RequestHop};
+pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
+use record::Recording;
+pub use record::{End, Outcome, Recorder};
+use request_id::RequestIds;
+pub use validate::BadRequest;
+
+use crate::config::Route;
+use crate::filter::chain::{Framing, Input};
+use crate::filter::egress;
+use crate::route::host::Authority;
+use crate::route::{RequestView, path};
+use crate::upstream::{RequestBody, ResponseBody};
+
+/// How long filters may hold a request that no route takes.
+const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a reply may take through the filters that it passes, before it is sent without them.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves the requests of one worker.
+pub struct Proxy {
+    generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
+    recorder: Rc<dyn Recorder>,
+    ids: RequestIds,
+}
+
+/// There is no answer: the client's stream is to be reset, or its connection closed.
+#[derive(Debug, thiserror::Error)]
+#[error("stream reset: {0}")]
+pub struct Aborted(String);
+
+/// Where a request goes.
+struct Routed {
+    /// Index of the route, if one takes the request.
+    route: Option<usize>,
+    /// What it passes.
+    filters: Filters,
+    /// `host` as the client wrote it.
+    authority: HeaderValue,
+    /// The normalised path, when it is not what the client wrote.
+    path: Option<String>,
+}
+
+/// One request on its way: what every phase needs.
+struct Ongoing {
+    client: Rc<Client>,
+    generation: Rc<WorkerGeneration>,
+    arrival: Arrival,
+    routed: Routed,
+    recording: Recording,
+}
+
+impl Proxy {
+    /// A proxy that serves each request with the generation that is current when it arrives.
+    #[must_use]
+    pub fn new(generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>, recorder: Rc<dyn Recorder>) -> Rc<Self> {
+        Rc::new(Self { generation, recorder, ids: RequestIds::new() })
+    }
+    /// The generation that a request would be served with now.
+    #[must_use]
+    pub fn generation(&self) -> Rc<WorkerGeneration> {
+        (self.generation)()
+    }
+
+    /// Answers one request. Dropping the future (the client went away) cancels what it waits for.
+    ///
+    /// # Errors
+    /// A filter reset the stream.
+    pub async fn handle(&self, request: Request<Incoming>, client: Rc<Client>) -> Result<Response<ProxyBody>, Aborted> {
+        let broken = client.take_up();
+        let generation = self.generation();
+        let (mut parts, body) = request.into_parts();
+        let arrival = Arrival::new(&parts, &body);
+        let mut recording = Recording::new(&client, &self.recorder, parts.method.clone());
+        recording.received.clone_from(&arrival.received);
+        // What two servers could read differently is refused before anything else looks at it.
+        let routed = match broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into())) {
+            Ok(routed) => routed,
+            Err(error) => return Ok(refuse(&error, &arrival, recording, Some(body))),
+        };
+        if arrival.version == Version::HTTP_2 {
+            forward::join_cookies(&mut parts.headers);
+        }
+        let hop = RequestHop::new(&parts, &client, &routed.authority, || self.ids.next());
+        let ongoing = Ongoing { client, generation, arrival, routed, recording };
+        if ongoing.routed.filters.is_empty() {
+            hop.apply(&mut parts.headers);
+            Ok(direct(ongoing, parts, body).await)
+        } else {
+            // Boxed, so that connections without filters stay small.
+            Box::pin(filtered::filtered(ongoing, parts, hop, body)).await
+        }
+    }
+}
+
+/// Checks, normalises and routes.
+fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
+    if parts.method == Method::CONNECT {
+        return Err(ProxyError::NotImplemented);
+    }
+    // HTTP/1 heads are counted where they are read.
+    if parts.headers.len() > generation.config.limits.header_count {
+        return Err(ProxyError::TooManyHeaders);
+    }
+    let value = validate::authority(parts)?;
+    let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
+    let path = path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?;
+    let view = RequestView {
+        host: &host.host,
+        path: &path,
+        query: parts.uri.query(),
+        method: &parts.method,
+        headers: &parts.headers,
+    };
+    let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
+    let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
+    let path = match path {
+        Cow::Owned(path) => Some(path),
+        Cow::Borrowed(_) => None,
+    };
+    drop(host);
+    Ok(Routed { route, filters, authority: value, path })
+}
+
+impl Ongoing {
+    /// The route, as configured and as it is served.
+    fn route(&self) -> Option<(&Route, &RouteChain)> {
+        let index = self.routed.route?;
+        Some((self.generation.config.routes.get(index)?, self.generation.routes.get(index)?))
+    }
+    /// When the route's timeout passes, if it has one.
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = match self.route() {
+            Some((route, _)) => route.timeout?,
+            None => UNROUTED_TIMEOUT,
+        };
+        Some(self.recording.started + timeout)
+    }
+}
+
+/// Without filters: the head as it is, the bodies untouched.
+async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
+    let deadline = ongoing.deadline();
+    let Some((route, chain)) = ongoing.route() else {
+        return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
+    };
+    let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+    match forward::target(&parts.uri, ongoing.routed.path.as_deref(), route) {
+        Ok(target) => parts.uri = target,
+        Err(error) => {
+            return refuse(&ProxyError::FilterOutput(error), &ongoing.arrival, ongoing.recording, Some(body));
+        }
+    }
+    parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
+    forward::add_via(&mut parts.headers, ongoing.arrival.version);
+    let body = match &ongoing.arrival.received {
+        Some(received) => RequestBody::Client(body, Rc::clone(received)),
+        None => RequestBody::Empty,
+    };
+    parts.extensions.clear();
+    let upstream = Rc::clone(&chain.upstream);
+    let (name, upstream_name) = (Rc::clone(&chain.name), Rc::clone(&chain.upstream_name));
+    ongoing.recording.outcome.route = Some(name);
+    ongoing.recording.outcome.upstream = Some(upstream_name);
+    let address = Cell::new(None);
+    let sent = within(deadline, upstream.send(Request::from_parts(parts, body), &address)).await;
+    ongoing.recording.outcome.upstream_address = address.get();
+    let response = match sent {
+        Some(Ok(response)) => response,
+        Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
+        None => return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None),
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let error = ProxyError::BadResponse("unasked 101".to_owned());
+        return refuse(&error, &ongoing.arrival, ongoing.recording, None);
+    }
+    relay(response, ongoing.recording, deadline)
+}
+
+/// Hands an upstream's response on.
+fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: Option<Instant>) -> Response<ProxyBody> {
+    let (mut parts, body) = response.into_parts();
+    Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
+    forward::add_via(&mut parts.headers, parts.version);
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    recording.outcome.status = Some(parts.status);
+    recording.outcome.upstream_latency = Some(recording.started.elapsed());
+    Response::from_parts(parts, ProxyBody::upstream(body, recording, deadline.map(Into::into)))
+}
+
+/// Answers with an error of the gateway's own, past all filters. `body`: what was not read of the request, when it is at hand.
+fn refuse(error: &ProxyError, arrival: &Arrival, recording: Recording, body: Option<Incoming>) -> Response<ProxyBody> {
+    tracing::debug!(%error, "Request refused.");
+    let (head, bytes) = local::message(local::error_reply(error), arrival.grpc);
+    let rest =
+        body.map(|body| -> Box<dyn Input> { Box::new(ClientInput { body, received: arrival.received.clone() }) });
+    let at_hand = rest.is_some();
+    let close = error.closes() || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
+    answer(&head, bytes, arrival, recording, error.details(), close)
+}
+
+/// A response made here, past all filters.
+fn answer(
+    head: &crate::filter::Headers,
+    bytes: bytes::Bytes,
+    arrival: &Arrival,
+    mut recording: Recording,
+    details: Cow<'static, str>,
+    close: bool,
+) -> Response<ProxyBody> {
+    recording.outcome.details = details;
+    let head = egress::response(head).unwrap_or_else(|_| internal_error());
+    let framing = if bytes.is_empty() { Framing::None } else { Framing::Length(bytes.len() as u64) };
+    let response = assemble(head, framing, arrival, close);
+    recording.outcome.status = Some(response.status());
+    let bytes = if arrival.head_only { bytes::Bytes::new() } else { bytes };
+    response.map(|()| ProxyBody::full(bytes, recording))
+}
+
+fn internal_error() -> egress::ResponseHead {
+    egress::ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: http::HeaderMap::new() }
+}
+
+/// A response's head on its way to the client; its length is the one that the framing says.
+fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, close: bool) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    if let Framing::Length(length) = framing {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if close && arrival.version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Waits for at most the time that is left; `None` when it passed.
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,1 +1,134 @@
-//! upstream
+//! Where requests go: named groups of targets, their balancing and their connections, per worker. Knows no filters and
+//! no client; a request comes here complete.
+
+mod body;
+pub mod callouts;
+mod connect;
+mod error;
+mod executor;
+mod pool;
+mod target;
+mod tls;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::Body;
+
+pub use body::{BodyError, RequestBody, ResponseBody};
+pub use callouts::WorkerCallouts;
+pub use error::UpstreamError;
+pub use executor::LocalExecutor;
+use target::{Target, Unsent};
+pub use tls::{Tls, TlsError};
+
+use crate::config::{self, UpstreamProtocol};
+
+/// The upstreams of a generation, on one worker.
+#[derive(Default)]
+pub struct Upstreams {
+    by_name: BTreeMap<String, Rc<Upstream>>,
+}
+
+impl Upstreams {
+    /// Makes the upstreams of a configuration. Those of `previous` whose configuration did not change are taken over with
+    /// their connections.
+    #[must_use]
+    pub fn new(configured: &BTreeMap<String, config::Upstream>, previous: Option<&Self>, tls: &Tls) -> Rc<Self> {
+        let by_name = configured.iter().map(|(name, config)| {
+            let kept = previous.and_then(|previous| previous.get(name)).filter(|old| old.config == *config);
+            (name.clone(), kept.cloned().unwrap_or_else(|| Rc::new(Upstream::new(config.clone(), tls))))
+        });
+        Rc::new(Self { by_name: by_name.collect() })
+    }
+    /// The upstream of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Rc<Upstream>> {
+        self.by_name.get(name)
+    }
+}
+
+/// A named group of targets, on one worker.
+pub struct Upstream {
+    config: config::Upstream,
+    targets: Box<[Target]>,
+    next: Cell<usize>,
+}
+
+impl Upstream {
+    fn new(config: config::Upstream, tls: &Tls) -> Self {
+        let target = |target: &config::Target| Target::new(target.clone(), config.connect_timeout, tls.clone());
+        let targets = config.targets.iter().map(target).collect();
+        Self { config, targets, next: Cell::new(0) }
+    }
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// Sends a request to the next target in turn and waits for the response's head. The request is in origin form and has
+    /// a `host`; its version does not matter. When no connection can be made, the other targets are tried.
+    ///
+    /// `address` is set to the target that was tried last. Dropping the future cancels the request: its HTTP/1 connection is
+    /// closed, its HTTP/2 stream reset.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+        address: &Cell<Option<SocketAddr>>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        let mut request = self.adapt(request)?;
+        let first = self.next.get();
+        self.next.set(first.wrapping_add(1));
+        let mut tried = 1;
+        loop {
+            // `targets` is never empty: the configuration has at least one.
+            let target = &self.targets[first.wrapping_add(tried) % self.targets.len()];
+            let sent = match self.config.protocol {
+                UpstreamProtocol::Http1 => target.send_http1(request).await,
+                UpstreamProtocol::Http2 => Box::pin(target.send_http2(request)).await,
+            };
+            address.set(target.address());
+            match sent {
+                Ok(response) => return Ok(response),
+                Err(Unsent { error, request: Some(unsent) }) if error.is_connect() && tried < self.targets.len() => {
+                    tracing::warn!(%error, upstream = %self.config.name, "Target failed, the next one is tried.");
+                    request = unsent;
+                    tried += 1;
+                }
+                Err(Unsent { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes the request in the upstream's protocol: HTTP/2 has the authority in the target instead of `host`.
+    fn adapt(&self, mut request: Request<RequestBody>) -> Result<Request<RequestBody>, http::Error> {
+        if self.config.protocol == UpstreamProtocol::Http1 {
+            *request.version_mut() = Version::HTTP_11;
+            // The HTTP library takes a GET for bodiless unless it is told.
+            if matches!(*request.method(), Method::GET | Method::HEAD)
+                && !request.body().is_end_stream()
+                && request.body().size_hint().exact().is_none()
+            {
+                request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            return Ok(request);
+        }
+        *request.version_mut() = Version::HTTP_2;
+        let host = request.headers_mut().remove(header::HOST);
+        let authority = Authority::try_from(host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default())?;
+        let tls = self.targets.first().is_some_and(Target::is_tls);
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
+        *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
+        Ok(request)
+    }
+}

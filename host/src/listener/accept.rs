@@ -1,0 +1,193 @@
+//! One worker's connections: accepts them, spreads them, serves them, and waits for their end when draining.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tracing::{debug, error, warn};
+
+use super::balance::{Balance, Handed, Open};
+use super::drain::Drain;
+use super::serve::serve;
+use crate::proxy::Proxy;
+
+/// How long accepting rests when the process has no more file descriptors, or as many connections as it may have.
+const REST: Duration = Duration::from_millis(20);
+
+/// What one worker needs to serve its connections.
+pub struct Worker {
+    /// Its place in the [`Balance`].
+    pub index: usize,
+    /// Its share of every listening address.
+    pub listeners: Vec<std::net::TcpListener>,
+    /// Connections that other workers hand over.
+    pub handed: mpsc::Receiver<Handed>,
+    /// Shared by all workers.
+    pub balance: Arc<Balance>,
+    /// Serves the requests.
+    pub proxy: Rc<Proxy>,
+    /// The signal to wind down.
+    pub drain: Drain,
+}
+
+impl Worker {
+    /// Serves until draining, then until the last connection has ended or the configuration's drain timeout has passed;
+    /// what is open then is closed. Must run within a [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// A listener cannot be used.
+    pub async fn run(self) -> io::Result<()> {
+        let Self { index, listeners, mut handed, balance, proxy, drain } = self;
+        let (accepted, mut arriving) = mpsc::channel(1);
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let acceptor = Acceptor {
+                listener: TcpListener::from_std(listener)?,
+                balance: Arc::clone(&balance),
+                index,
+                proxy: Rc::clone(&proxy),
+                accepted: accepted.clone(),
+            };
+            accepting.spawn_local(acceptor.run());
+        }
+        let mut connections = JoinSet::new();
+        let mut ending = drain.clone();
+        let mut ending = std::pin::pin!(ending.wait());
+        loop {
+            tokio::select! {
+                () = ending.as_mut() => break,
+                Some((stream, remote, open)) = arriving.recv() => {
+                    start(&mut connections, stream, remote, open, &proxy, &drain);
+                }
+                Some(Handed { stream, remote, open }) = handed.recv() => {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => start(&mut connections, stream, remote, open, &proxy, &drain),
+                        Err(error) => debug!(%error, %remote, "Connection lost."),
+                    }
+                }
+                Some(result) = connections.join_next() => report(result),
+            }
+        }
+        drop(accepting);
+        let timeout = proxy.generation().config.limits.drain_timeout;
+        let finished = async {
+            while let Some(result) = connections.join_next().await {
+                report(result);
+            }
+        };
+        if tokio::time::timeout(timeout, finished).await.is_err() {
+            warn!(connections = connections.len(), "Connections closed at the drain timeout.");
+        }
+        Ok(())
+    }
+}
+
+fn start(
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    open: Open,
+    proxy: &Rc<Proxy>,
+    drain: &Drain,
+) {
+    let local = match stream.local_addr() {
+        Ok(local) => local,
+        Err(error) => {
+            debug!(%error, %remote, "Connection lost.");
+            return;
+        }
+    };
+    let (proxy, drain) = (Rc::clone(proxy), drain.clone());
+    connections.spawn_local(async move {
+        serve(stream, remote, local, proxy, drain).await;
+        drop(open);
+    });
+}
+
+/// A panic costs its connection only, and is told.
+fn report(result: Result<(), JoinError>) {
+    if let Err(error) = result
+        && error.is_panic()
+    {
+        error!(%error, "A connection's task panicked.");
+    }
+}
+
+/// Accepts on one listener.
+struct Acceptor {
+    listener: TcpListener,
+    balance: Arc<Balance>,
+    index: usize,
+    proxy: Rc<Proxy>,
+    accepted: mpsc::Sender<(TcpStream, SocketAddr, Open)>,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        // Said once until a connection is accepted again.
+        let mut said = false;
+        loop {
+            let limit = self.proxy.generation().config.limits.connections;
+            if self.balance.total() >= limit {
+                if !std::mem::replace(&mut said, true) {
+                    warn!(limit, "Connection limit reached, new connections wait.");
+                }
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+            match self.listener.accept().await {
+                Ok((stream, remote)) => {
+                    said = false;
+                    if self.place(stream, remote).await.is_err() {
+                        return;
+                    }
+                }
+                // The connection is gone; the next one may be fine.
+                Err(error) if is_connection_error(&error) => debug!(%error, "Connection lost."),
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        warn!(%error, "Cannot accept connections, they wait.");
+                    }
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+    /// Gives a connection to the worker with the fewest. `Err`: this worker is ending.
+    async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
+        let open = self.balance.place(self.index);
+        if open.worker == self.index {
+            return self.accepted.send((stream, remote, open)).await.map_err(drop);
+        }
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%error, %remote, "Connection lost.");
+                return Ok(());
+            }
+        };
+        let Err(refused) = self.balance.hand_over(Handed { stream, remote, open }) else { return Ok(()) };
+        let Handed { stream, remote, open } = refused;
+        drop(open);
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.accepted.send((stream, remote, self.balance.count(self.index))).await.map_err(drop),
+            Err(error) => {
+                debug!(%error, %remote, "Connection lost.");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn is_connection_error(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}

@@ -1,0 +1,194 @@
+//! A client's byte stream, as the HTTP library reads and writes it: gives back what was read to tell the protocol, follows
+//! HTTP/1 bytes for what the library overlooks, notes when the peer stalls, and closes without cutting off the last answer.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::strict::{Broken, Watcher};
+use crate::proxy::Client;
+
+/// First bytes of an HTTP/2 connection with prior knowledge (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Most bytes read and thrown away while closing, so that the last answer is not lost to a reset.
+const LINGER_BYTES: usize = 1024 * 1024;
+/// How long closing may take.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a connection is doing, seen from its bytes. Shared with the timer that watches it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Since when a request's head has been arriving.
+    pub(super) head_since: Cell<Option<Instant>>,
+    /// Since when the client has not taken what is written.
+    pub(super) blocked_since: Cell<Option<Instant>>,
+}
+
+/// A client's connection.
+pub(super) struct ClientIo {
+    stream: TcpStream,
+    /// Read ahead to tell the protocol; empty when it has been read again.
+    ahead: Ahead,
+    /// For HTTP/1.
+    watcher: Option<Watcher>,
+    client: Rc<Client>,
+    progress: Rc<Progress>,
+    closing: Option<Closing>,
+}
+
+/// Bytes read before the protocol was known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ahead {
+    bytes: [u8; 24],
+    start: u8,
+    end: u8,
+}
+
+struct Closing {
+    timer: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Ahead {
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
+    }
+    /// Reads until it is clear whether the client speaks HTTP/2. `None`: it went away.
+    pub(super) async fn read(stream: &TcpStream) -> io::Result<Option<(Self, bool)>> {
+        let mut ahead = Self::default();
+        loop {
+            stream.readable().await?;
+            let filled = usize::from(ahead.end);
+            match stream.try_read(&mut ahead.bytes[filled..]) {
+                Ok(0) => return Ok(None),
+                Ok(count) => ahead.end += u8::try_from(count).unwrap_or(24),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            let bytes = ahead.as_slice();
+            if bytes == PREFACE {
+                return Ok(Some((ahead, true)));
+            }
+            if !PREFACE.starts_with(bytes) {
+                return Ok(Some((ahead, false)));
+            }
+        }
+    }
+}
+
+impl ClientIo {
+    pub(super) fn new(
+        stream: TcpStream,
+        ahead: Ahead,
+        http2: bool,
+        client: Rc<Client>,
+        progress: Rc<Progress>,
+    ) -> Self {
+        let watcher = (!http2).then(Watcher::default);
+        Self { stream, ahead, watcher, client, progress, closing: None }
+    }
+    /// Follows what was read.
+    fn watch(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(watcher) = &mut self.watcher else { return Ok(()) };
+        let fed = watcher.feed(bytes);
+        if watcher.is_mid_head() {
+            if self.progress.head_since.get().is_none() {
+                self.progress.head_since.set(Some(Instant::now()));
+            }
+        } else {
+            self.progress.head_since.set(None);
+        }
+        match fed {
+            Ok(()) => Ok(()),
+            // The request will be answered 400.
+            Err(Broken::Head(head, rule)) => {
+                self.client.set_broken(head, rule);
+                Ok(())
+            }
+            Err(Broken::Body(rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
+        }
+    }
+    /// Notes whether the client takes what is written.
+    fn written<T>(&self, result: Poll<T>) -> Poll<T> {
+        match &result {
+            Poll::Ready(_) if self.progress.blocked_since.get().is_some() => self.progress.blocked_since.set(None),
+            Poll::Pending if self.progress.blocked_since.get().is_none() => {
+                self.progress.blocked_since.set(Some(Instant::now()));
+            }
+            _ => {}
+        }
+        result
+    }
+    /// Reads and throws away until the client closes: closing a socket with unread bytes resets the connection, and a
+    /// reset can overtake the last answer.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let closing = self
+            .closing
+            .get_or_insert_with(|| Closing { timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)), left: LINGER_BYTES });
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && closing.left > 0 => {
+                    closing.left = closing.left.saturating_sub(buf.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return closing.timer.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let ahead = this.ahead.as_slice();
+        if ahead.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        } else {
+            let count = ahead.len().min(buf.remaining());
+            buf.put_slice(&ahead[..count]);
+            this.ahead.start += u8::try_from(count).unwrap_or(24);
+        }
+        Poll::Ready(this.watch(&buf.filled()[before..]))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.written(result)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.closing.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        ready!(this.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(result)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

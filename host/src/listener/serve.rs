@@ -1,0 +1,179 @@
+//! One connection: tells the protocol, serves its requests, and ends it when it stalls, idles too long or drains.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use super::drain::Drain;
+use super::io::{Ahead, ClientIo, Progress};
+use crate::config::{Config, Limits};
+use crate::filter::exchange::ConnectionFacts;
+use crate::proxy::{Client, Proxy};
+use crate::upstream::LocalExecutor;
+
+/// The HTTP library's own bound on fields; another value costs an allocation per request.
+const DEFAULT_HEADER_COUNT: usize = 100;
+/// The least that the HTTP library takes as the size of its buffer, bytes.
+const LEAST_BUFFER: usize = 8192;
+/// HTTP/2: streams that a client may reset before they were looked at, before its connection is ended (rapid reset).
+const HTTP2_RESETS: usize = 20;
+/// HTTP/2: protocol errors of single streams before the connection is ended (MadeYouReset).
+const HTTP2_ERRORS: usize = 100;
+/// HTTP/2: bytes of one request body that may be in flight, and of all of a connection.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// HTTP/2: response bytes kept per stream until the client takes them.
+const HTTP2_SEND_BUFFER: usize = 256 * 1024;
+
+/// Numbers connections in this process.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAddr, proxy: Rc<Proxy>, drain: Drain) {
+    let config = Arc::clone(&proxy.generation().config);
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, %remote, "Connection lost.");
+        return;
+    }
+    let client = Client::new(ConnectionFacts {
+        id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+        remote,
+        local,
+        tls_version: None,
+        server_name: None,
+    });
+    let (ahead, http2) = match tokio::time::timeout(config.limits.header_timeout, Ahead::read(&stream)).await {
+        Ok(Ok(Some(known))) => known,
+        Ok(Ok(None)) | Err(_) => return,
+        Ok(Err(error)) => {
+            debug!(%error, %remote, "Connection lost.");
+            return;
+        }
+    };
+    let progress = Rc::<Progress>::default();
+    let io = TokioIo::new(ClientIo::new(stream, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
+    let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
+    let service = service_fn(move |request| {
+        let (proxy, client) = (Rc::clone(&proxy), Rc::clone(&client));
+        async move { proxy.handle(request, client).await }
+    });
+    let ended = if http2 {
+        let connection = http2_builder(&config.limits).serve_connection(io, service);
+        drive(connection, |connection| connection.graceful_shutdown(), watch, drain).await
+    } else {
+        let connection = http1_builder(&config.limits).serve_connection(io, service);
+        drive(connection, |connection| connection.graceful_shutdown(), watch, drain).await
+    };
+    if let Err(error) = ended {
+        debug!(%error, %remote, "Connection ended.");
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Timeouts are ours: one timer per connection that nothing re-arms per request.
+    builder
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(LEAST_BUFFER));
+    if limits.header_count != DEFAULT_HEADER_COUNT {
+        builder.max_headers(limits.header_count);
+    }
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(HTTP2_RESETS)
+        .max_local_error_reset_streams(HTTP2_ERRORS)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .keep_alive_interval(limits.idle_timeout);
+    builder
+}
+
+/// What ends a connection besides its peer.
+struct Watch {
+    client: Rc<Client>,
+    progress: Rc<Progress>,
+    config: Arc<Config>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// No request for too long.
+    Idle,
+    /// A head that does not arrive, or an answer that is not taken.
+    Stalled,
+}
+
+impl Watch {
+    /// How often to look. Timers fire up to a quarter late; in return, requests arm none.
+    fn interval(&self) -> Duration {
+        let limits = &self.config.limits;
+        (limits.header_timeout.min(limits.idle_timeout) / 4).max(Duration::from_millis(10))
+    }
+    fn verdict(&self, now: Instant) -> Verdict {
+        let limits = &self.config.limits;
+        let passed =
+            |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) >= limit);
+        let idle = if self.client.is_new() { limits.header_timeout } else { limits.idle_timeout };
+        if passed(self.progress.head_since.get(), limits.header_timeout)
+            || passed(self.progress.blocked_since.get(), limits.idle_timeout)
+        {
+            Verdict::Stalled
+        } else if passed(self.client.idle_since(), idle) {
+            Verdict::Idle
+        } else {
+            Verdict::Fine
+        }
+    }
+}
+
+/// Runs a connection to its end. `wind_down` lets it end with its running requests.
+async fn drive<C>(connection: C, wind_down: impl Fn(Pin<&mut C>), watch: Watch, mut drain: Drain) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut drained = pin!(drain.wait());
+    let mut timer = pin!(tokio::time::sleep(watch.interval()));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = drained.as_mut(), if !ending => {
+                ending = true;
+                wind_down(connection.as_mut());
+            }
+            () = timer.as_mut() => {
+                match watch.verdict(Instant::now()) {
+                    Verdict::Fine => {}
+                    Verdict::Idle if !ending => {
+                        ending = true;
+                        wind_down(connection.as_mut());
+                    }
+                    // Dropping it closes the socket.
+                    Verdict::Idle | Verdict::Stalled => return Ok(()),
+                }
+                timer.as_mut().reset(tokio::time::Instant::now() + watch.interval());
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A response's body on its way to the client: counts it and ends the exchange with it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::filtered::see_end;
+use super::record::{End, Recording};
+use crate::filter::chain::{self, Chain, Framing};
+use crate::filter::{Direction, egress};
+use crate::upstream::{BodyError, ResponseBody};
+
+/// A response's body.
+pub struct ProxyBody {
+    source: Source,
+    recording: Option<Recording>,
+    /// When the route's timeout passes.
+    deadline: Option<Instant>,
+    /// Made when the body has to wait for the first time.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// One piece, or nothing.
+    Full(Bytes),
+    /// The upstream, untouched.
+    Upstream(ResponseBody),
+    /// What leaves the chain; the length that is still to come, when it is known.
+    Chain(Rc<Chain>, Option<u64>),
+    /// The end has been reached.
+    Ended,
+}
+
+impl ProxyBody {
+    /// A body in one piece.
+    pub(super) fn full(bytes: Bytes, recording: Recording) -> Self {
+        Self::new(Source::Full(bytes), recording, None)
+    }
+    /// The upstream's body as it is.
+    pub(super) fn upstream(body: ResponseBody, recording: Recording, deadline: Option<Instant>) -> Self {
+        Self::new(Source::Upstream(body), recording, deadline)
+    }
+    /// What the chain gives.
+    pub(super) fn chain(chain: Rc<Chain>, framing: Framing, recording: Recording, deadline: Option<Instant>) -> Self {
+        let source = match framing {
+            Framing::None => Source::Full(Bytes::new()),
+            Framing::Length(length) => Source::Chain(chain, Some(length)),
+            Framing::Streamed => Source::Chain(chain, None),
+        };
+        Self::new(source, recording, deadline)
+    }
+    fn new(source: Source, recording: Recording, deadline: Option<Instant>) -> Self {
+        Self { source, recording: Some(recording), deadline, timer: None }
+    }
+    /// The exchange is over; whatever feeds the body is dropped.
+    fn finish(&mut self, end: End) {
+        self.source = Source::Ended;
+        if let Some(mut recording) = self.recording.take() {
+            recording.finish(end);
+        }
+    }
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref()
+            && let Some(recording) = &mut self.recording
+        {
+            recording.outcome.response_bytes = recording.outcome.response_bytes.saturating_add(data.len() as u64);
+        }
+    }
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline))).as_mut().poll(cx)
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Chain(chain, left) => {
+                let frame = match ready!(chain.poll_frame(Direction::Response, cx)) {
+                    Some(Ok(chain::Frame::Data(data))) => {
+                        *left = left.map(|left| left.saturating_sub(data.len() as u64));
+                        if *left == Some(0) {
+                            see_end(chain, Direction::Response, cx);
+                        }
+                        Some(Ok(Frame::data(data)))
+                    }
+                    Some(Ok(chain::Frame::Trailers(trailers))) => {
+                        Some(Ok(Frame::trailers(egress::trailers(&trailers))))
+                    }
+                    Some(Err(error)) => Some(Err(format!("{error:?}").into())),
+                    None => None,
+                };
+                Poll::Ready(frame)
+            }
+            Self::Ended => Poll::Ready(None),
+        }
+    }
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Chain(_, left) => *left == Some(0),
+            Self::Ended => true,
+        }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match this.source.poll(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.count(&frame);
+                if this.source.is_end() {
+                    this.finish(End::Complete);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "Response broken off.");
+                this.finish(End::Broken);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                this.finish(End::Complete);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(this.poll_timeout(cx));
+                this.finish(End::Timeout);
+                Poll::Ready(Some(Err("route timeout".into())))
+            }
+        }
+    }
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end()
+    }
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream(body) => body.size_hint(),
+            Source::Chain(_, Some(left)) => SizeHint::with_exact(*left),
+            Source::Chain(_, None) => SizeHint::default(),
+            Source::Ended => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for ProxyBody {
+    fn drop(&mut self) {
+        let end = if self.source.is_end() { End::Complete } else { End::ClientGone };
+        self.finish(end);
+    }
+}
+
+impl fmt::Debug for ProxyBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyBody")
+    }
+}

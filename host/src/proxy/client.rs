@@ -1,0 +1,69 @@
+//! A client's connection, as the requests on it and the listener share it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::HeaderValue;
+
+use super::validate::BadRequest;
+use crate::filter::exchange::ConnectionFacts;
+
+/// What is known of a connection, and what happens on it.
+pub struct Client {
+    /// For properties, logs and metrics.
+    pub facts: Rc<ConnectionFacts>,
+    /// The client's address, as `x-forwarded-for` has it.
+    pub(super) forwarded_for: HeaderValue,
+    /// Request heads that have been taken up.
+    heads: Cell<u64>,
+    /// The first head in which the raw bytes broke a rule that the HTTP library does not check, counted from 0.
+    broken: Cell<Option<(u64, BadRequest)>>,
+    in_flight: Cell<u32>,
+    idle_since: Cell<Instant>,
+}
+
+impl Client {
+    /// A new connection.
+    #[must_use]
+    pub fn new(facts: ConnectionFacts) -> Rc<Self> {
+        let address = facts.remote.ip().to_canonical().to_string();
+        let forwarded_for = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Rc::new(Self {
+            facts: Rc::new(facts),
+            forwarded_for,
+            heads: Cell::new(0),
+            broken: Cell::new(None),
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+        })
+    }
+    /// The head of that number, counted from 0, breaks a rule: its request will be refused.
+    pub fn set_broken(&self, head: u64, rule: BadRequest) {
+        if self.broken.get().is_none() {
+            self.broken.set(Some((head, rule)));
+        }
+    }
+    /// Counts a request's head; gives the rule that it broke, if one was noticed in the raw bytes.
+    pub(super) fn take_up(&self) -> Option<BadRequest> {
+        let head = self.heads.replace(self.heads.get() + 1);
+        self.broken.get().filter(|(broken, _)| head >= *broken).map(|(_, rule)| rule)
+    }
+    pub(super) fn enter(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+    pub(super) fn leave(&self, now: Instant) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.idle_since.set(now);
+    }
+    /// Since when no request has been running; `None` while one is.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        (self.in_flight.get() == 0).then(|| self.idle_since.get())
+    }
+    /// Whether no request has been taken up yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.heads.get() == 0
+    }
+}

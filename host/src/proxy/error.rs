@@ -1,0 +1,122 @@
+//! Why the gateway answers a request itself: the one place where errors become statuses and texts.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use super::validate::BadRequest;
+use crate::upstream::UpstreamError;
+
+/// Why a request is answered by the gateway. What the client is told is [`ProxyError::public_text`]; `Display` is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The request is malformed.
+    #[error("bad request: {0}")]
+    BadRequest(#[from] BadRequest),
+    /// A method that a gateway cannot serve (`CONNECT`).
+    #[error("method not implemented")]
+    NotImplemented,
+    /// More fields than the limit.
+    #[error("too many header fields")]
+    TooManyHeaders,
+    /// No route takes the request.
+    #[error("no route")]
+    NoRoute,
+    /// The client's body broke off or broke the protocol.
+    #[error("request body failed: {0}")]
+    RequestBody(String),
+    /// A filter buffers the request's body, and it passed the limit.
+    #[error("request body too large to be buffered")]
+    RequestTooLarge,
+    /// The same for the response's.
+    #[error("response body too large to be buffered")]
+    ResponseTooLarge,
+    /// The upstream gave no response.
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// The upstream's response ended early, or is one that cannot be handed on.
+    #[error("bad response: {0}")]
+    BadResponse(String),
+    /// No response within the route's timeout.
+    #[error("route timeout")]
+    Timeout,
+    /// What a filter left of the message cannot be sent.
+    #[error("a filter made an invalid message: {0}")]
+    FilterOutput(String),
+}
+
+impl ProxyError {
+    /// The status that the client gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Upstream(error) => match error {
+                UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                UpstreamError::ConnectTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => StatusCode::BAD_GATEWAY,
+                UpstreamError::RequestBody { .. } => StatusCode::BAD_REQUEST,
+                UpstreamError::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            },
+        }
+    }
+    /// What the client is told: nothing about what is behind the gateway.
+    #[must_use]
+    pub fn public_text(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::RequestBody(_) => "bad request\n",
+            Self::NotImplemented => "not implemented\n",
+            Self::TooManyHeaders => "request header fields too large\n",
+            Self::NoRoute => "not found\n",
+            Self::RequestTooLarge => "request body too large\n",
+            Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
+            Self::Timeout => "upstream request timeout\n",
+            Self::FilterOutput(_) => "internal error\n",
+            Self::Upstream(error) => match error {
+                UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => "upstream unavailable\n",
+                UpstreamError::ConnectTimeout { .. } => "upstream request timeout\n",
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
+                UpstreamError::RequestBody { .. } => "bad request\n",
+                UpstreamError::BadRequest(_) => "internal error\n",
+            },
+        }
+    }
+    /// The reason in `response.code_details` and in logs.
+    #[must_use]
+    pub fn details(&self) -> Cow<'static, str> {
+        match self {
+            Self::NoRoute => Cow::Borrowed("gateway: no route"),
+            Self::Timeout => Cow::Borrowed("gateway: route timeout"),
+            Self::BadRequest(_)
+            | Self::NotImplemented
+            | Self::TooManyHeaders
+            | Self::RequestBody(_)
+            | Self::RequestTooLarge
+            | Self::ResponseTooLarge
+            | Self::Upstream(_)
+            | Self::BadResponse(_)
+            | Self::FilterOutput(_) => Cow::Owned(format!("gateway: {self}")),
+        }
+    }
+    /// Whether the client's connection cannot be trusted any more and is closed after the answer.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        match self {
+            Self::BadRequest(_) | Self::NotImplemented | Self::TooManyHeaders | Self::RequestBody(_) => true,
+            Self::NoRoute
+            | Self::RequestTooLarge
+            | Self::ResponseTooLarge
+            | Self::Upstream(_)
+            | Self::BadResponse(_)
+            | Self::Timeout
+            | Self::FilterOutput(_) => false,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A request through its filters: request chain → upstream → response chain, with local replies, interrupts and timeouts.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::{Body, SizeHint};
+use hyper::body::Incoming;
+
+use super::arrival::{BytesInput, ClientInput, UpstreamInput};
+use super::forward::{Hop, RequestHop};
+use super::record::End;
+use super::{Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, within};
+use crate::filter::chain::{ChainError, Frame, Framing};
+use crate::filter::exchange::{Facts, Interrupt};
+use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
+use crate::upstream::{BodyError, RequestBody, ResponseBody};
+
+/// Why a request goes no further.
+enum Stop {
+    /// A filter answers it.
+    Reply(usize, LocalReply),
+    /// The gateway answers it.
+    Error(ProxyError),
+    /// A filter ends it without an answer.
+    Reset(String),
+}
+
+impl From<Interrupt> for Stop {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Reply(stage, reply) => Self::Reply(stage, reply),
+            Interrupt::Reset(reason) => Self::Reset(reason),
+        }
+    }
+}
+
+impl Stop {
+    /// What ends a direction of the chain before its head was sent.
+    fn new(direction: Direction, error: ChainError) -> Self {
+        match (error, direction) {
+            (ChainError::Interrupted(interrupt), _) => interrupt.into(),
+            (ChainError::TooLarge, Direction::Request) => Self::Error(ProxyError::RequestTooLarge),
+            (ChainError::TooLarge, Direction::Response) => Self::Error(ProxyError::ResponseTooLarge),
+            (ChainError::Input(error), Direction::Request) => Self::Error(ProxyError::RequestBody(error.0)),
+            (ChainError::Input(error), Direction::Response) => Self::Error(ProxyError::BadResponse(error.0)),
+            (ChainError::LengthChanged, _) => {
+                Self::Error(ProxyError::FilterOutput("the body's length changed after its head was sent".to_owned()))
+            }
+        }
+    }
+}
+
+/// Takes a request through its filters.
+pub(super) async fn filtered(
+    mut ongoing: Ongoing,
+    parts: Parts,
+    hop: RequestHop,
+    body: Incoming,
+) -> Result<Response<ProxyBody>, Aborted> {
+    let chain = Chain::new(facts(&ongoing, &hop), Rc::clone(&ongoing.routed.filters));
+    ongoing.recording.attach(&chain);
+    let deadline = ongoing.deadline();
+    let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
+    chain.begin_request(request_head(parts, hop, &ongoing), length, Box::new(ClientInput { body, received }));
+
+    let forwarded = within(deadline, forward(&mut ongoing, &chain)).await;
+    let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
+        Ok(response) => response,
+        Err(stop) => return reply(ongoing, &chain, stop).await,
+    };
+    respond(ongoing, &chain, response, deadline).await
+}
+
+/// The request's side: out of the chain, and to the upstream.
+async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<ResponseBody>, Stop> {
+    let framing = poll_fn(|cx| chain.poll_head(Direction::Request, cx)).await;
+    let framing = framing.map_err(|error| Stop::new(Direction::Request, error))?;
+    let Some((_, route)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
+    let upstream = Rc::clone(&route.upstream);
+    let (name, upstream_name) = (Rc::clone(&route.name), Rc::clone(&route.upstream_name));
+    ongoing.recording.outcome.route = Some(name);
+    ongoing.recording.outcome.upstream = Some(upstream_name);
+
+    let failure = Rc::new(RefCell::new(None));
+    let request =
+        outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
+    let address = Cell::new(None);
+    let asked = Instant::now();
+    let sent = {
+        let mut sending = pin!(upstream.send(request, &address));
+        // A filter may still answer while the upstream is waited for, from a callout or the body.
+        poll_fn(|cx| match chain.poll_interrupt(cx) {
+            Poll::Ready(interrupt) => Poll::Ready(Err(Stop::from(interrupt))),
+            Poll::Pending => sending.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    };
+    let mut progress = chain.exchange().progress.borrow_mut();
+    progress.upstream_address = address.get();
+    ongoing.recording.outcome.upstream_address = address.get();
+    let response = match sent? {
+        Ok(response) => response,
+        // When the chain broke the body off, its reason counts.
+        Err(error) => {
+            return Err(match failure.take() {
+                Some(cause) => Stop::new(Direction::Request, cause),
+                None => Stop::Error(error.into()),
+            });
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Stop::Error(ProxyError::BadResponse("unasked 101".to_owned())));
+    }
+    progress.backend_latency = Some(asked.elapsed());
+    progress.details = Some("via_upstream".to_owned());
+    ongoing.recording.outcome.upstream_latency = progress.backend_latency;
+    Ok(response)
+}
+
+/// The response's side: through the chain, and to the client.
+async fn respond(
+    mut ongoing: Ongoing,
+    chain: &Rc<Chain>,
+    response: Response<ResponseBody>,
+    deadline: Option<Instant>,
+) -> Result<Response<ProxyBody>, Aborted> {
+    let (parts, body) = response.into_parts();
+    let hop = Hop::new(&parts.headers);
+    let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
+    let mut head = Headers::with_capacity(parts.headers.len() + 2);
+    head.append(Name::Status, HeaderValue::from(parts.status.as_u16()));
+    head.extend_from_map_if(parts.headers, |name| !hop.ends(name));
+    let length = if body.is_end_stream() { None } else { body.size_hint().exact() };
+    chain.begin_response(head, length, Box::new(UpstreamInput(body)));
+
+    let framing = within(deadline, poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
+    let stop = match framing {
+        Some(Ok(framing)) => match leaving(chain) {
+            Ok(mut head) => {
+                forward::add_via(&mut head.headers, parts.version);
+                let mut response = assemble(head, framing, &ongoing.arrival, false);
+                // Without a body, the length is that of what was not sent.
+                if let Some(declared) = declared.filter(|_| ongoing.arrival.head_only && framing == Framing::None) {
+                    response.headers_mut().insert(header::CONTENT_LENGTH, declared);
+                }
+                return Ok(send(ongoing, chain, response, framing, deadline));
+            }
+            Err(error) => Stop::Error(ProxyError::FilterOutput(error.to_string())),
+        },
+        Some(Err(error)) => Stop::new(Direction::Response, error),
+        None => Stop::Error(ProxyError::Timeout),
+    };
+    // A reply to a response replaces it and passes no further filter.
+    let reply = match stop {
+        Stop::Reply(_, reply) => reply,
+        Stop::Error(error) => {
+            tracing::warn!(%error, "Response replaced.");
+            local::error_reply(&error)
+        }
+        Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
+    };
+    Ok(answer_with(ongoing, chain, reply, false))
+}
+
+/// Answers a request that goes no further: the reply runs back through the filters that saw the request.
+async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Response<ProxyBody>, Aborted> {
+    let (from, reply, closes) = match stop {
+        Stop::Reply(stage, reply) => (Some(stage), reply, false),
+        Stop::Error(error) => {
+            tracing::debug!(%error, "Request refused.");
+            (None, local::error_reply(&error), error.closes())
+        }
+        Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
+    };
+    let rest = chain.take_input(Direction::Request);
+    let at_hand = rest.is_some();
+    let close = closes || unread::dispose(rest, &ongoing.arrival) || (!at_hand && ongoing.arrival.left() != Some(0));
+    note(&mut ongoing, chain, &reply);
+    let (head, bytes) = local::message(reply.clone(), ongoing.arrival.grpc);
+    chain.begin_reply(from, head, Box::new(BytesInput(bytes)));
+    let framing =
+        within(Some(Instant::now() + REPLY_TIMEOUT), poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
+    match framing {
+        Some(Ok(framing)) => match leaving(chain) {
+            Ok(head) => {
+                let response = assemble(head, framing, &ongoing.arrival, close);
+                Ok(send(ongoing, chain, response, framing, None))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "A filter made an invalid reply.");
+                Ok(answer_with(ongoing, chain, local::error_reply(&ProxyError::FilterOutput(error.to_string())), close))
+            }
+        },
+        Some(Err(ChainError::Interrupted(Interrupt::Reset(reason)))) => Err(abort(&mut ongoing, reason)),
+        Some(Err(ChainError::Interrupted(Interrupt::Reply(_, replacement)))) => {
+            Ok(answer_with(ongoing, chain, replacement, close))
+        }
+        // What the filters do not let through is sent past them.
+        Some(Err(_)) | None => Ok(answer_with(ongoing, chain, reply, close)),
+    }
+}
+
+/// Sends what leaves the chain.
+fn send(
+    mut ongoing: Ongoing,
+    chain: &Rc<Chain>,
+    response: Response<()>,
+    framing: Framing,
+    deadline: Option<Instant>,
+) -> Response<ProxyBody> {
+    ongoing.recording.outcome.status = Some(response.status());
+    let framing = if ongoing.arrival.head_only { Framing::None } else { framing };
+    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, deadline.map(Into::into));
+    response.map(|()| body)
+}
+
+/// Sends a reply past all filters.
+fn answer_with(mut ongoing: Ongoing, chain: &Rc<Chain>, reply: LocalReply, close: bool) -> Response<ProxyBody> {
+    note(&mut ongoing, chain, &reply);
+    let details = reply.details.clone();
+    let (head, bytes) = local::message(reply, ongoing.arrival.grpc);
+    let close = close || ongoing.arrival.left() != Some(0);
+    answer(&head, bytes, &ongoing.arrival, ongoing.recording, details.into(), close)
+}
+
+/// Keeps who replied and why.
+fn note(ongoing: &mut Ongoing, chain: &Chain, reply: &LocalReply) {
+    ongoing.recording.outcome.details = reply.details.clone().into();
+    chain.exchange().progress.borrow_mut().details = Some(reply.details.clone());
+}
+
+fn abort(ongoing: &mut Ongoing, reason: String) -> Aborted {
+    ongoing.recording.outcome.details = reason.clone().into();
+    ongoing.recording.finish(End::Reset);
+    Aborted(reason)
+}
+
+fn leaving(chain: &Chain) -> Result<egress::ResponseHead, egress::Illegal> {
+    match chain.exchange().headers(Direction::Response) {
+        Some(head) => egress::response(&head),
+        None => Err(egress::Illegal::Missing(":status")),
+    }
+}
+
+fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
+    let request_id = hop.id().and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let (route, upstream) = match ongoing.route() {
+        Some((_, route)) => (Rc::clone(&route.name), Rc::clone(&route.upstream_name)),
+        None => (Rc::from(""), Rc::from("")),
+    };
+    Facts {
+        connection: Rc::clone(&ongoing.client.facts),
+        request_id: request_id.into(),
+        route,
+        upstream,
+        protocol: ongoing.arrival.protocol(),
+        time: SystemTime::now(),
+        started: ongoing.recording.started,
+        buffer_limit: ongoing.generation.config.limits.buffer_bytes,
+    }
+}
+
+/// The filters' view of the request: pseudo headers in Envoy's order, then the fields. `host` is `:authority`.
+fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> Headers {
+    let path = match &ongoing.routed.path {
+        Some(path) => forward::with_path(&parts.uri, path).ok(),
+        None => None,
+    };
+    let path = path.as_ref().unwrap_or(&parts.uri).path_and_query().map_or("/", |path| path.as_str());
+    let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
+    let secure = ongoing.client.facts.tls_version.is_some();
+    let mut head = Headers::with_capacity(parts.headers.len() + 10);
+    head.append(Name::Authority, ongoing.routed.authority.clone());
+    head.append(Name::Path, path);
+    head.append(Name::Method, method);
+    head.append(Name::Scheme, HeaderValue::from_static(if secure { "https" } else { "http" }));
+    hop.list(parts.headers, &mut head);
+    head
+}
+
+/// The request as it leaves the chain, for the upstream.
+fn outgoing(
+    ongoing: &Ongoing,
+    chain: &Rc<Chain>,
+    framing: Framing,
+    failure: &Rc<RefCell<Option<ChainError>>>,
+) -> Result<Request<RequestBody>, String> {
+    let head = match chain.exchange().headers(Direction::Request) {
+        Some(head) => egress::request(&head).map_err(|error| error.to_string())?,
+        None => return Err("there is no head".to_owned()),
+    };
+    let (route, _) = ongoing.route().ok_or("there is no route")?;
+    let mut request = Request::new(RequestBody::Empty);
+    let uri = http::Uri::from(head.path);
+    let normal = crate::route::path::normalise(uri.path()).map_err(|error| error.to_string())?;
+    *request.uri_mut() = forward::target(&uri, Some(&normal), route)?;
+    *request.method_mut() = head.method;
+    *request.headers_mut() = head.headers;
+    let host = route.rewrite.host.as_deref().unwrap_or(head.authority.as_str());
+    let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    forward::add_via(request.headers_mut(), ongoing.arrival.version);
+    *request.version_mut() = Version::HTTP_11;
+    let length = match framing {
+        Framing::None => matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH).then_some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Streamed => None,
+    };
+    if let Some(length) = length {
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if framing != Framing::None {
+        let body = ChainBody { chain: Rc::clone(chain), left: length, failure: Rc::clone(failure) };
+        *request.body_mut() = RequestBody::Stream(Box::pin(body));
+    }
+    Ok(request)
+}
+
+/// The request's body as it leaves the chain, polled by the upstream's connection.
+struct ChainBody {
+    chain: Rc<Chain>,
+    /// What is still to come, when it is known.
+    left: Option<u64>,
+    /// Where the reason is left when the chain breaks the body off.
+    failure: Rc<RefCell<Option<ChainError>>>,
+}
+
+impl Body for ChainBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = match ready!(this.chain.poll_frame(Direction::Request, cx)) {
+            Some(Ok(Frame::Data(data))) => {
+                this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
+                if this.left == Some(0) {
+                    see_end(&this.chain, Direction::Request, cx);
+                }
+                Some(Ok(http_body::Frame::data(data)))
+            }
+            Some(Ok(Frame::Trailers(trailers))) => Some(Ok(http_body::Frame::trailers(egress::trailers(&trailers)))),
+            Some(Err(error)) => {
+                *this.failure.borrow_mut() = Some(error);
+                Some(Err("the filter chain broke the body off".into()))
+            }
+            None => None,
+        };
+        Poll::Ready(frame)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A body with a length is not polled beyond it, but filters are to see its end.
+pub(super) fn see_end(chain: &Chain, direction: Direction, cx: &mut Context<'_>) {
+    if !chain.is_end(direction)
+        && let Poll::Ready(Some(Err(error))) = chain.poll_frame(direction, cx)
+    {
+        tracing::debug!(?error, "A filter failed at the end of a body.");
+    }
+}

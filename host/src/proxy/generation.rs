@@ -1,0 +1,70 @@
+//! What a worker serves with: one generation's routes, chains and upstreams.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::{Config, FilterEntry, Match};
+use crate::filter::FilterSource;
+use crate::route::{RequestView, Router};
+use crate::upstream::{Upstream, Upstreams};
+
+/// The filters that one request passes, in order.
+pub type Filters = Rc<[Rc<dyn FilterSource>]>;
+
+/// One generation on one worker. Exchanges keep the one that they began with.
+pub struct WorkerGeneration {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Finds the route; its indices are those of `routes` and of the configuration's routes.
+    pub router: Arc<Router>,
+    /// What each route does.
+    pub routes: Vec<RouteChain>,
+    /// The global filters, for requests without a route.
+    pub unrouted: FilterList,
+    /// Where requests go.
+    pub upstreams: Rc<Upstreams>,
+}
+
+/// A route on one worker.
+pub struct RouteChain {
+    /// Its name.
+    pub name: Rc<str>,
+    /// The name of its upstream.
+    pub upstream_name: Rc<str>,
+    /// Its upstream.
+    pub upstream: Rc<Upstream>,
+    /// The global filters and its own.
+    pub filters: FilterList,
+}
+
+/// The filters of a route, some of which may apply to some requests only.
+pub struct FilterList {
+    all: Filters,
+    /// The conditions, one for each filter; empty when there are none.
+    conditions: Box<[Option<Match>]>,
+}
+
+impl FilterList {
+    /// Filters with the entries that they were made of, in order.
+    #[must_use]
+    pub fn new<'a>(filters: impl IntoIterator<Item = (&'a FilterEntry, Rc<dyn FilterSource>)>) -> Self {
+        let (conditions, all): (Vec<_>, Vec<_>) =
+            filters.into_iter().map(|(entry, filter)| (entry.when.clone(), filter)).unzip();
+        let conditional = conditions.iter().any(Option::is_some);
+        Self { all: all.into(), conditions: if conditional { conditions.into() } else { Box::default() } }
+    }
+    /// The filters that a request passes.
+    #[must_use]
+    pub fn select(&self, request: &RequestView<'_>) -> Filters {
+        if self.conditions.is_empty() {
+            return Rc::clone(&self.all);
+        }
+        let applies = |condition: &Option<Match>| condition.as_ref().is_none_or(|condition| condition.accepts(request));
+        self.all
+            .iter()
+            .zip(&self.conditions)
+            .filter(|(_, when)| applies(when))
+            .map(|(filter, _)| Rc::clone(filter))
+            .collect()
+    }
+}

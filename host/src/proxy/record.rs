@@ -1,0 +1,146 @@
+//! How an exchange went, recorded once when it is over, whatever its end.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+
+use super::client::Client;
+use crate::filter::Chain;
+
+/// One exchange, for metrics and logs.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The route's name; `None` when no route took the request.
+    pub route: Option<Rc<str>>,
+    /// The upstream's name.
+    pub upstream: Option<Rc<str>>,
+    /// The request's method.
+    pub method: Method,
+    /// Status sent to the client; `None` when none was sent.
+    pub status: Option<StatusCode>,
+    /// From the request's arrival to the response's last byte.
+    pub duration: Duration,
+    /// Body bytes received from the client.
+    pub request_bytes: u64,
+    /// Body bytes sent to the client.
+    pub response_bytes: u64,
+    /// The target that was tried last.
+    pub upstream_address: Option<SocketAddr>,
+    /// From the request's start towards the upstream to the response's head.
+    pub upstream_latency: Option<Duration>,
+    /// Who answered and why: `via_upstream`, `gateway: no route`, `auth: missing credentials`.
+    pub details: Cow<'static, str>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The whole response was handed to the client's connection.
+    Complete,
+    /// The client went away first.
+    ClientGone,
+    /// The upstream or a filter broke the response off after its head was sent.
+    Broken,
+    /// The route's timeout passed after the response's head was sent.
+    Timeout,
+    /// A filter reset the stream.
+    Reset,
+}
+
+impl End {
+    /// The word used in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGone => "client_gone",
+            Self::Broken => "broken",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// Where outcomes go.
+pub trait Recorder {
+    /// An exchange is over.
+    fn record(&self, outcome: &Outcome);
+}
+
+/// An exchange under way. Ends it exactly once: by [`Recording::finish`], or when dropped because the client went away.
+pub(super) struct Recording {
+    /// Filled in as things become known.
+    pub(super) outcome: Outcome,
+    pub(super) started: Instant,
+    /// Counts the request's body where it is read; `None` when there is none.
+    pub(super) received: Option<Rc<Cell<u64>>>,
+    chain: Option<Rc<Chain>>,
+    client: Rc<Client>,
+    recorder: Rc<dyn Recorder>,
+    open: bool,
+}
+
+impl Recording {
+    pub(super) fn new(client: &Rc<Client>, recorder: &Rc<dyn Recorder>, method: Method) -> Self {
+        client.enter();
+        Self {
+            outcome: Outcome {
+                route: None,
+                upstream: None,
+                method,
+                status: None,
+                duration: Duration::ZERO,
+                request_bytes: 0,
+                response_bytes: 0,
+                upstream_address: None,
+                upstream_latency: None,
+                details: Cow::Borrowed("via_upstream"),
+                end: End::ClientGone,
+            },
+            started: Instant::now(),
+            received: None,
+            chain: None,
+            client: Rc::clone(client),
+            recorder: Rc::clone(recorder),
+            open: true,
+        }
+    }
+    /// The chain to finish with the exchange.
+    pub(super) fn attach(&mut self, chain: &Rc<Chain>) {
+        self.chain = Some(Rc::clone(chain));
+    }
+    /// The exchange is over. Later calls do nothing.
+    pub(super) fn finish(&mut self, end: End) {
+        if !std::mem::replace(&mut self.open, false) {
+            return;
+        }
+        let now = Instant::now();
+        self.client.leave(now);
+        let outcome = &mut self.outcome;
+        outcome.end = end;
+        outcome.duration = now.saturating_duration_since(self.started);
+        outcome.request_bytes = self.received.as_ref().map_or(0, |received| received.get());
+        if let Some(chain) = self.chain.take() {
+            let mut progress = chain.exchange().progress.borrow_mut();
+            progress.request_size = outcome.request_bytes;
+            progress.response_size = outcome.response_bytes;
+            progress.duration = Some(outcome.duration);
+            progress.details.get_or_insert_with(|| outcome.details.clone().into_owned());
+            drop(progress);
+            chain.finish();
+        }
+        self.recorder.record(&self.outcome);
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.finish(End::ClientGone);
+    }
+}

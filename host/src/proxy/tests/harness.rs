@@ -1,0 +1,255 @@
+//! A gateway of one worker, an origin that does what a script says, and a client that writes raw bytes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+
+use crate::config::{self, Config, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol};
+use crate::filter::FilterSource;
+use crate::listener::{Balance, DrainSignal, Worker, bind_all};
+use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, WorkerGeneration};
+use crate::route::Router;
+use crate::upstream::{Tls, Upstreams};
+
+/// A wait that only a failing test sees the end of.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a test on one thread, as workers run.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        tokio::time::timeout(PATIENCE, test).await.expect("the test hangs");
+    });
+}
+
+/// Waits until something is so.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A gateway of one worker.
+pub(super) struct Gateway {
+    pub(super) address: SocketAddr,
+    pub(super) outcomes: Rc<RefCell<Vec<Outcome>>>,
+    pub(super) drain: DrainSignal,
+    pub(super) worker: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// What differs from test to test.
+pub(super) struct Setup {
+    pub(super) origins: Vec<SocketAddr>,
+    pub(super) protocol: UpstreamProtocol,
+    pub(super) timeout: Option<Duration>,
+    pub(super) rewrite: Rewrite,
+    pub(super) filters: Vec<Rc<dyn FilterSource>>,
+    pub(super) limits: Limits,
+    /// The path prefix of the only route.
+    pub(super) prefix: &'static str,
+}
+
+impl Setup {
+    pub(super) fn new(origin: SocketAddr) -> Self {
+        Self {
+            origins: vec![origin],
+            protocol: UpstreamProtocol::Http1,
+            timeout: Some(PATIENCE),
+            rewrite: Rewrite::default(),
+            filters: Vec::new(),
+            limits: limits(),
+            prefix: "/",
+        }
+    }
+    fn config(&self) -> Config {
+        let target = |address: &SocketAddr| Target { tls: false, host: address.ip().to_string(), port: address.port() };
+        let upstream = config::Upstream {
+            name: "origin".into(),
+            targets: self.origins.iter().map(target).collect(),
+            protocol: self.protocol,
+            connect_timeout: Duration::from_secs(5),
+        };
+        let route = Route {
+            name: "all".into(),
+            matches: Match { path: Some(PathMatch::Prefix(self.prefix.to_owned())), ..Match::default() },
+            filters: Vec::new(),
+            upstream: "origin".into(),
+            rewrite: self.rewrite.clone(),
+            timeout: self.timeout,
+        };
+        Config {
+            listeners: Vec::new(),
+            admin: None,
+            plugins: Plugins { dir: "plugins".into() },
+            upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),
+            filters: Vec::new(),
+            routes: vec![route],
+            limits: self.limits.clone(),
+        }
+    }
+    /// Starts it on this thread.
+    pub(super) fn start(self) -> Gateway {
+        let config = Arc::new(self.config());
+        let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap());
+        let entry = entry();
+        let filters = || FilterList::new(self.filters.iter().map(|filter| (&entry, Rc::clone(filter))));
+        let generation = Rc::new(WorkerGeneration {
+            router: Arc::new(Router::new(&config.routes)),
+            routes: vec![RouteChain {
+                name: "all".into(),
+                upstream_name: "origin".into(),
+                upstream: Rc::clone(upstreams.get("origin").unwrap()),
+                filters: filters(),
+            }],
+            unrouted: filters(),
+            upstreams,
+            config,
+        });
+        let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
+        let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
+        let listeners = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (balance, mut handed) = Balance::new(1);
+        let (signal, drain) = DrainSignal::new();
+        let worker = Worker { index: 0, listeners, handed: handed.remove(0), balance, proxy, drain };
+        Gateway { address, outcomes, drain: signal, worker: tokio::task::spawn_local(worker.run()) }
+    }
+}
+
+pub(super) fn limits() -> Limits {
+    Limits {
+        workers: 1,
+        header_bytes: 65_536,
+        header_count: 100,
+        buffer_bytes: 1_048_576,
+        connections: 1000,
+        header_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        drain_timeout: PATIENCE,
+        http2_streams: 100,
+        callout_bytes: 1_048_576,
+        callouts: 10,
+    }
+}
+
+fn entry() -> config::FilterEntry {
+    config::FilterEntry {
+        plugin: "test".into(),
+        path: "filters[0]".into(),
+        config: "".into(),
+        when: None,
+        on_error: config::OnError::Closed,
+        deadline: PATIENCE,
+        memory: 0,
+        upstreams: std::collections::BTreeSet::new(),
+        pause: config::PauseMeaning::StopAll,
+        env: BTreeMap::new(),
+    }
+}
+
+struct Log(Rc<RefCell<Vec<Outcome>>>);
+
+impl Recorder for Log {
+    fn record(&self, outcome: &Outcome) {
+        self.0.borrow_mut().push(outcome.clone());
+    }
+}
+
+/// Serves every connection with `script`, which gets the connection's number.
+pub(super) async fn origin<F: Future<Output = ()> + 'static>(
+    script: impl Fn(Peer, usize) -> F + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(script(Peer::new(stream), number));
+        }
+    });
+    address
+}
+
+/// An origin that answers every request alike, on as many connections as it gets.
+pub(super) async fn echo(response: &'static str) -> SocketAddr {
+    origin(move |mut peer, _| async move {
+        while peer.read_head().await.is_some() {
+            peer.write(response).await;
+        }
+    })
+    .await
+}
+
+/// One end of a connection, read message by message.
+pub(super) struct Peer {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).await.unwrap())
+    }
+    pub(super) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        // The other side may have closed already; the test sees that in what it reads.
+        let _written = self.stream.write_all(bytes.as_ref()).await;
+    }
+    async fn fill(&mut self) -> bool {
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+    /// Everything up to and with `end`; `None` when the connection ends before.
+    pub(super) async fn read_until(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end.as_bytes()) {
+                let rest = self.buffer.split_off(at + end.len());
+                return Some(String::from_utf8(std::mem::replace(&mut self.buffer, rest)).unwrap());
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+    /// A head with its empty line.
+    pub(super) async fn read_head(&mut self) -> Option<String> {
+        self.read_until("\r\n\r\n").await
+    }
+    pub(super) async fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill().await, "the connection ended early");
+        }
+        let rest = self.buffer.split_off(count);
+        std::mem::replace(&mut self.buffer, rest)
+    }
+    /// Everything until the other side closes.
+    pub(super) async fn read_to_end(&mut self) -> String {
+        while self.fill().await {}
+        String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+    }
+    /// A response with a length: its head and its body.
+    pub(super) async fn read_response(&mut self) -> (String, String) {
+        let head = self.read_head().await.expect("no response");
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let body = self.read_exact(length).await;
+        (head, String::from_utf8(body).unwrap())
+    }
+}
+
+/// The value of a field in a raw head.
+pub(super) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}

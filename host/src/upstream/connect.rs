@@ -1,0 +1,174 @@
+//! Opening connections: name → address → TCP → TLS → HTTP handshake.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tracing::debug;
+
+use super::body::RequestBody;
+use super::error::UpstreamError;
+use super::executor::LocalExecutor;
+use super::tls::Tls;
+use crate::config;
+
+/// Most bytes that a response head, or one read of a body, may occupy.
+const READ_BUFFER: usize = 256 * 1024;
+/// How often a shared HTTP/2 connection is probed while it is in use, so that a dead peer is noticed.
+const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A byte stream to a target.
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens an HTTP/1 connection; its task runs until the sender is dropped or the peer closes.
+pub(super) async fn http1(
+    target: &config::Target,
+    tls: &Tls,
+) -> Result<(http1::SendRequest<RequestBody>, SocketAddr), UpstreamError> {
+    let (transport, address) = transport(target, tls, config::UpstreamProtocol::Http1).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_BUFFER)
+        .handshake(TokioIo::new(transport))
+        .await
+        .map_err(|error| failed(target, error))?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            debug!(%error, %address, "Upstream connection ended.");
+        }
+    });
+    Ok((sender, address))
+}
+
+/// Opens an HTTP/2 connection (prior knowledge on cleartext, ALPN on TLS).
+pub(super) async fn http2(
+    target: &config::Target,
+    tls: &Tls,
+) -> Result<(http2::SendRequest<RequestBody>, SocketAddr), UpstreamError> {
+    let (transport, address) = transport(target, tls, config::UpstreamProtocol::Http2).await?;
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .handshake(TokioIo::new(transport))
+        .await
+        .map_err(|error| failed(target, error))?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            debug!(%error, %address, "Upstream connection ended.");
+        }
+    });
+    Ok((sender, address))
+}
+
+/// `host:port`, as errors name a target.
+pub(super) fn name(target: &config::Target) -> String {
+    format!("{}:{}", target.host, target.port)
+}
+
+fn failed(target: &config::Target, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UpstreamError {
+    UpstreamError::Connect { target: name(target), error: error.into() }
+}
+
+async fn transport(
+    target: &config::Target,
+    tls: &Tls,
+    protocol: config::UpstreamProtocol,
+) -> Result<(Transport, SocketAddr), UpstreamError> {
+    let (stream, address) = tcp(target).await?;
+    if !target.tls {
+        return Ok((Transport::Plain(stream), address));
+    }
+    let config = match protocol {
+        config::UpstreamProtocol::Http1 => &tls.http1,
+        config::UpstreamProtocol::Http2 => &tls.http2,
+    };
+    let server =
+        ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned()).map_err(|error| failed(target, error))?;
+    let stream =
+        TlsConnector::from(config.clone()).connect(server, stream).await.map_err(|error| failed(target, error))?;
+    if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(failed(target, "the server does not offer HTTP/2"));
+    }
+    Ok((Transport::Tls(Box::new(stream)), address))
+}
+
+/// Connects to the first address of the name that accepts.
+async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in resolve(target).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(|error| failed(target, error))?;
+                return Ok((stream, address));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(target, last))
+}
+
+/// Resolved anew for every connection, so that a changed name needs no restart.
+async fn resolve(target: &config::Target) -> Result<Vec<SocketAddr>, UpstreamError> {
+    let host = target.host.trim_matches(['[', ']']);
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, target.port)]);
+    }
+    let addresses = tokio::net::lookup_host((host, target.port)).await;
+    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: name(target), error })
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

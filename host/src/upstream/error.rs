@@ -1,0 +1,79 @@
+//! Why a request to an upstream got no response.
+
+use std::io;
+
+/// Why a request got no response. The text is for the log; clients see [`crate::proxy::ProxyError`]'s.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The name has no address.
+    #[error("{target}: no address: {error}")]
+    Resolve {
+        /// Host and port.
+        target: String,
+        /// What the resolver said.
+        error: io::Error,
+    },
+    /// No connection could be made.
+    #[error("{target}: cannot connect: {error}")]
+    Connect {
+        /// Host and port.
+        target: String,
+        /// What the system, TLS or the HTTP handshake said.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No connection was made in time.
+    #[error("{target}: no connection within the connect timeout")]
+    ConnectTimeout {
+        /// Host and port.
+        target: String,
+    },
+    /// The connection ended before the response's head.
+    #[error("{target}: connection closed before a response: {error}")]
+    Closed {
+        /// Host and port.
+        target: String,
+        /// What hyper said.
+        error: hyper::Error,
+    },
+    /// What came back is no HTTP response.
+    #[error("{target}: invalid response: {error}")]
+    Invalid {
+        /// Host and port.
+        target: String,
+        /// What hyper said.
+        error: hyper::Error,
+    },
+    /// The request's own body failed while it was sent: the client went away or broke the protocol.
+    #[error("{target}: the request body failed: {error}")]
+    RequestBody {
+        /// Host and port.
+        target: String,
+        /// What hyper said.
+        error: hyper::Error,
+    },
+    /// The request cannot be written in the upstream's protocol.
+    #[error("the request cannot be sent: {0}")]
+    BadRequest(#[from] http::Error),
+}
+
+impl UpstreamError {
+    /// Whether no connection was made, so that another target may be tried whatever the request.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => true,
+            Self::Closed { .. } | Self::Invalid { .. } | Self::RequestBody { .. } | Self::BadRequest(_) => false,
+        }
+    }
+    /// Sorts an error that hyper reported for a request on an open connection.
+    pub(super) fn from_hyper(target: &str, error: hyper::Error) -> Self {
+        let target = target.to_owned();
+        if error.is_user() {
+            Self::RequestBody { target, error }
+        } else if error.is_parse() {
+            Self::Invalid { target, error }
+        } else {
+            Self::Closed { target, error }
+        }
+    }
+}

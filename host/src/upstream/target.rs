@@ -1,0 +1,146 @@
+//! One target of an upstream on one worker: sends a request over a pooled or a new connection.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+use super::body::{RequestBody, ResponseBody};
+use super::connect;
+use super::error::UpstreamError;
+use super::pool::{Lease, Pool};
+use super::tls::Tls;
+use crate::config;
+
+/// One place to send requests, with its connections.
+pub(super) struct Target {
+    config: config::Target,
+    /// `host:port`, for errors.
+    name: String,
+    connect_timeout: Duration,
+    tls: Tls,
+    pool: Rc<Pool>,
+    /// The address connected to last, for the record.
+    address: Cell<Option<SocketAddr>>,
+}
+
+/// A request that did not go through, with the request when it can be sent once more.
+pub(super) struct Unsent {
+    pub(super) error: UpstreamError,
+    pub(super) request: Option<Request<RequestBody>>,
+}
+
+impl Unsent {
+    /// The request is gone.
+    fn lost(error: UpstreamError) -> Self {
+        Self { error, request: None }
+    }
+}
+
+impl Target {
+    pub(super) fn new(config: config::Target, connect_timeout: Duration, tls: Tls) -> Self {
+        let name = connect::name(&config);
+        Self { config, name, connect_timeout, tls, pool: Rc::default(), address: Cell::new(None) }
+    }
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address.get()
+    }
+    /// Whether requests go out over TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.config.tls
+    }
+
+    /// Sends over HTTP/1. A connection from the pool may have been closed by its peer in this very moment; the request is
+    /// then sent again over the next one when nothing of it was written, or when it may be repeated (RFC 9110 §9.2.2).
+    pub(super) async fn send_http1(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
+        while let Some(mut sender) = self.pool.take() {
+            let spare = repeat(&request);
+            let error = match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
+                Err(error) => error,
+            };
+            request = self.again(error, spare).map_err(Unsent::lost)?;
+        }
+        let mut sender = match Box::pin(self.connect(connect::http1(&self.config, &self.tls))).await {
+            Ok(sender) => sender,
+            Err(error) => return Err(Unsent { error, request: Some(request) }),
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
+            Err(error) => Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error()))),
+        }
+    }
+
+    /// Sends over the target's one HTTP/2 connection, which is made when there is none.
+    pub(super) async fn send_http2(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
+        loop {
+            let mut shared = self.pool.shared.lock().await;
+            let open = shared.take_if(|sender| !sender.is_closed());
+            let reused = open.is_some();
+            let mut sender = match open {
+                Some(sender) => sender,
+                None => match Box::pin(self.connect(connect::http2(&self.config, &self.tls))).await {
+                    Ok(sender) => sender,
+                    Err(error) => return Err(Unsent { error, request: Some(request) }),
+                },
+            };
+            *shared = Some(sender.clone());
+            drop(shared);
+            let spare = if reused { repeat(&request) } else { None };
+            let error = match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.answered(response, None)),
+                Err(error) => error,
+            };
+            if !reused {
+                return Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error())));
+            }
+            request = self.again(error, spare).map_err(Unsent::lost)?;
+        }
+    }
+
+    async fn connect<S>(
+        &self,
+        connecting: impl Future<Output = Result<(S, SocketAddr), UpstreamError>>,
+    ) -> Result<S, UpstreamError> {
+        match tokio::time::timeout(self.connect_timeout, connecting).await {
+            Ok(Ok((sender, address))) => {
+                self.address.set(Some(address));
+                Ok(sender)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
+        }
+    }
+    fn answered(&self, response: Response<Incoming>, lease: Option<Lease>) -> Response<ResponseBody> {
+        response.map(|incoming| ResponseBody::new(incoming, lease))
+    }
+    /// The request to send once more after a failure on a connection from the pool, or the failure.
+    fn again(
+        &self,
+        mut error: TrySendError<Request<RequestBody>>,
+        spare: Option<Request<RequestBody>>,
+    ) -> Result<Request<RequestBody>, UpstreamError> {
+        // hyper hands the request back when nothing of it was written.
+        let unwritten = error.take_message();
+        let error = error.into_error();
+        let closed = !error.is_parse() && !error.is_user();
+        unwritten.or(spare.filter(|_| closed)).ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
+    }
+}
+
+/// A copy of a request that may be repeated: idempotent and without a body.
+fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.body().is_empty() || !request.method().is_idempotent() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
