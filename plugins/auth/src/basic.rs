@@ -22,7 +22,7 @@ const MAX_CREDENTIALS: usize = 1024;
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Users with their hashed passwords.
-pub struct Users {
+pub(crate) struct Users {
     users: BTreeMap<String, Hash>,
     recent: Recent,
 }
@@ -39,7 +39,7 @@ impl Users {
     ///
     /// # Errors
     /// A name or a hash cannot be used.
-    pub fn new(users: &BTreeMap<String, &str>) -> Result<Self, String> {
+    pub(crate) fn new(users: &BTreeMap<String, &str>) -> Result<Self, String> {
         let parse = |(name, hash): (&String, &&str)| {
             if name.is_empty() || name.contains(':') {
                 return Err(format!("basic: {name:?} cannot be a user name"));
@@ -51,7 +51,7 @@ impl Users {
 
     /// The user of these credentials (what follows `Basic ` in the header), if the password is right.
     #[must_use]
-    pub fn user(&self, credentials: &str, now: SystemTime) -> Option<&str> {
+    pub(crate) fn user(&self, credentials: &str, now: SystemTime) -> Option<&str> {
         let decoded = (credentials.len() <= MAX_CREDENTIALS).then(|| STANDARD.decode(credentials).ok())??;
         let text = String::from_utf8(decoded).ok()?;
         let (name, password) = text.split_once(':')?;

@@ -24,7 +24,7 @@ const RESERVED: [&str; 8] =
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(config: AuthConfig) -> Result<Auth, String> {
+pub(crate) fn check(config: AuthConfig) -> Result<Auth, String> {
     if config.realm.contains(['"', '\\']) || config.realm.chars().any(char::is_control) {
         return Err("realm: quotes and control characters cannot stand in a header".to_owned());
     }
@@ -98,7 +98,10 @@ fn provider(config: JwtConfig) -> Result<Provider, String> {
         leeway: config.leeway,
     };
     let remote = config.jwks.map(|jwks| Remote::new(jwks.upstream, jwks.path));
-    Ok(Provider { algorithms, keys, remote, consumer: config.consumer_claim, headers, ..Provider::new(expected) })
+    let mut provider = Provider::new(expected);
+    (provider.algorithms, provider.keys, provider.remote) = (algorithms, keys, remote);
+    (provider.consumer, provider.headers) = (config.consumer_claim, headers);
+    Ok(provider)
 }
 
 fn refresh(issuers: &[JwtConfig]) -> Result<Duration, String> {

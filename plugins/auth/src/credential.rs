@@ -17,10 +17,10 @@ pub enum Place {
 
 /// There are several credentials where one is expected: which one counts would be a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ambiguous;
+pub(crate) struct Ambiguous;
 
 /// The credential-carrying parts of a request, read once.
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Name in lower case, value. A value that is not text is no credential, but still counts as one of several.
     headers: Vec<(String, String)>,
     /// Decoded.
@@ -30,7 +30,7 @@ pub struct Credentials {
 impl Credentials {
     /// Reads what may be in these places, and `Authorization`.
     #[must_use]
-    pub fn of(req: &Request, places: &[Place]) -> Self {
+    pub(crate) fn of(req: &Request, places: &[Place]) -> Self {
         let wanted = |name: &[u8]| {
             name.eq_ignore_ascii_case(b"authorization")
                 || places.iter().any(|place| match place {
@@ -53,7 +53,7 @@ impl Credentials {
     ///
     /// # Errors
     /// There are several.
-    pub fn find(&self, places: &[Place]) -> Result<Option<&str>, Ambiguous> {
+    pub(crate) fn find<'a>(&'a self, places: &'a [Place]) -> Result<Option<&'a str>, Ambiguous> {
         let mut found = None;
         for place in places {
             for value in self.at(place) {
@@ -69,7 +69,7 @@ impl Credentials {
     ///
     /// # Errors
     /// There are several `Authorization` fields.
-    pub fn authorization(&self, scheme: &str) -> Result<Option<&str>, Ambiguous> {
+    pub(crate) fn authorization(&self, scheme: &str) -> Result<Option<&str>, Ambiguous> {
         let mut fields = self.header("authorization");
         let field = fields.next();
         if fields.next().is_some() {
@@ -97,7 +97,7 @@ impl Credentials {
 }
 
 /// Takes the credentials in `places` out of a request, so that its upstream does not see them.
-pub fn strip(req: &mut Request, places: &[Place]) {
+pub(crate) fn strip(req: &mut Request, places: &[Place]) {
     for place in places {
         match place {
             Place::Bearer => req.headers().remove("authorization"),

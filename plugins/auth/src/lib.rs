@@ -30,6 +30,7 @@ use api_key::ApiKeys;
 use basic::Users;
 pub use config::{AlgorithmConfig, AuthConfig, BasicConfig, JwksConfig, JwtConfig, KeyConfig};
 pub use credential::Place;
+pub use one_or_many::OneOrMany;
 use credential::{Ambiguous, Credentials};
 use jwt::{Provider, Refusal, Token};
 
@@ -142,7 +143,7 @@ impl Auth {
     }
 
     /// The first credential: tokens, Basic, API keys.
-    fn find<'a>(&self, credentials: &'a Credentials) -> Result<Option<Found<'a>>, Ambiguous> {
+    fn find<'a>(&'a self, credentials: &'a Credentials) -> Result<Option<Found<'a>>, Ambiguous> {
         // Several `Authorization` fields are refused even if only one would be of a kind that is looked for.
         let basic = credentials.authorization("basic")?;
         if let Some(token) = credentials.find(&self.token_from)? {

@@ -11,6 +11,8 @@
 
 mod origin;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use sluicegate_sdk::prelude::*;
 

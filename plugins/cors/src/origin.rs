@@ -5,7 +5,7 @@
 
 /// An origin as it may be written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+pub(crate) enum Pattern {
     /// `*`: every origin, for answers without credentials.
     Any,
     /// `null`: sandboxed frames and local files. Every site can make such a frame.
@@ -16,7 +16,7 @@ pub enum Pattern {
 
 /// Scheme, host and port of a pattern, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tuple {
+pub(crate) struct Tuple {
     scheme: String,
     host: Host,
     port: Port,
@@ -41,7 +41,7 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with it and how it should be written.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "*" => return Ok(Self::Any),
             "null" => return Ok(Self::Null),
@@ -71,7 +71,7 @@ impl Pattern {
 
     /// Whether an `Origin` header's value is meant by this pattern.
     #[must_use]
-    pub fn matches(&self, origin: &str) -> bool {
+    pub(crate) fn matches(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Null => origin == "null",

@@ -2,7 +2,7 @@
 
 /// Which statuses are logged, and how many of them.
 #[derive(Debug)]
-pub struct Choice {
+pub(crate) struct Choice {
     only: Vec<(u16, u16)>,
     /// Requests whose hash is at or above this are left out.
     threshold: f64,
@@ -13,7 +13,7 @@ impl Choice {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn new(only: &[String], min_status: Option<u64>, sample: f64) -> Result<Self, String> {
+    pub(crate) fn new(only: &[String], min_status: Option<u64>, sample: f64) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&sample) {
             return Err(format!("sample {sample} is not between 0 and 1"));
         }
@@ -27,7 +27,7 @@ impl Choice {
 
     /// Whether a request is logged. One that ended without a response (status 0) is nobody's class and passes `only`.
     #[must_use]
-    pub fn logs(&self, status: u16, request_id: &str) -> bool {
+    pub(crate) fn logs(&self, status: u16, request_id: &str) -> bool {
         let listed = self.only.is_empty() || status == 0 || self.only.iter().any(|(from, to)| (*from..=*to).contains(&status));
         listed && (self.threshold >= 1.0 || place(request_id) < self.threshold)
     }

@@ -14,6 +14,8 @@ mod choice;
 mod field;
 mod line;
 mod redact;
+#[cfg(test)]
+mod tests;
 
 use std::time::SystemTime;
 

@@ -6,7 +6,7 @@ use crate::template::{Facts, Place, Template};
 
 /// Changes to headers or to query parameters.
 #[derive(Debug, Default)]
-pub struct FieldEdits {
+pub(crate) struct FieldEdits {
     remove: Vec<String>,
     rename: Vec<(String, String)>,
     set: Vec<(String, Template)>,
@@ -15,20 +15,20 @@ pub struct FieldEdits {
 
 /// Changes to fields with everything filled in, in the order in which they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
+pub(crate) struct Filled {
     /// Fields that go.
-    pub remove: Vec<String>,
+    pub(crate) remove: Vec<String>,
     /// Fields that get another name.
-    pub rename: Vec<(String, String)>,
+    pub(crate) rename: Vec<(String, String)>,
     /// Fields that have exactly this value.
-    pub set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, String)>,
     /// Fields that come on top.
-    pub add: Vec<(String, String)>,
+    pub(crate) add: Vec<(String, String)>,
 }
 
 /// Changes to a JSON document.
 #[derive(Debug, Default)]
-pub struct JsonEdits {
+pub(crate) struct JsonEdits {
     /// Removals and moves, which have nothing to fill in.
     fixed: Vec<Edit>,
     set: Vec<(Pointer, Value)>,
@@ -53,7 +53,7 @@ impl FieldEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn query(config: FieldsConfig) -> Result<Self, String> {
+    pub(crate) fn query(config: FieldsConfig) -> Result<Self, String> {
         let templates = |fields: std::collections::BTreeMap<String, String>| {
             fields.into_iter().map(|(name, value)| Ok((name, Template::parse(&value)?))).collect::<Result<Vec<_>, String>>()
         };
@@ -69,7 +69,7 @@ impl FieldEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn headers(config: FieldsConfig) -> Result<Self, String> {
+    pub(crate) fn headers(config: FieldsConfig) -> Result<Self, String> {
         let mut edits = Self::query(config)?;
         let renamed = edits.rename.iter_mut().flat_map(|(from, to)| [from, to]);
         let valued = edits.set.iter_mut().chain(&mut edits.add).map(|(name, _)| name);
@@ -88,13 +88,13 @@ impl FieldEdits {
 
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.rename.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// The changes for one message.
     #[must_use]
-    pub fn fill(&self, place: Place, facts: &impl Facts) -> Filled {
+    pub(crate) fn fill(&self, place: Place, facts: &impl Facts) -> Filled {
         let fill = |fields: &[(String, Template)]| {
             fields.iter().map(|(name, value)| (name.clone(), value.render(place, facts))).collect()
         };
@@ -103,7 +103,7 @@ impl FieldEdits {
 
     /// Whether a placeholder speaks of the response.
     #[must_use]
-    pub fn needs_response(&self) -> bool {
+    pub(crate) fn needs_response(&self) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
     }
 }
@@ -113,7 +113,7 @@ impl JsonEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn new(config: JsonConfig) -> Result<Self, String> {
+    pub(crate) fn new(config: JsonConfig) -> Result<Self, String> {
         let mut fixed = Vec::new();
         for at in &config.remove {
             fixed.push(Edit::Remove(Pointer::parse(at)?));
@@ -129,13 +129,13 @@ impl JsonEdits {
 
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// The changes for one document.
     #[must_use]
-    pub fn fill(&self, facts: &impl Facts) -> Vec<Edit> {
+    pub(crate) fn fill(&self, facts: &impl Facts) -> Vec<Edit> {
         let set = self.set.iter().map(|(at, value)| Edit::Set(at.clone(), value.fill(facts)));
         let add = self.add.iter().map(|(at, value)| Edit::Add(at.clone(), value.fill(facts)));
         self.fixed.iter().cloned().chain(set).chain(add).collect()
@@ -143,7 +143,7 @@ impl JsonEdits {
 
     /// Whether a placeholder speaks of the response.
     #[must_use]
-    pub fn needs_response(&self) -> bool {
+    pub(crate) fn needs_response(&self) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
     }
 }

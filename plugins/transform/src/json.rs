@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 /// A place in a document, as its reference tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
+pub(crate) struct Pointer(Vec<String>);
 
 /// One change with everything filled in.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// The value goes.
     Remove(Pointer),
     /// The value moves.
@@ -28,7 +28,7 @@ pub enum Edit {
 ///
 /// # Errors
 /// It is not JSON.
-pub fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Error> {
     let mut root = Node::Raw(serde_json::from_slice(document)?);
     for edit in edits {
         match edit {
@@ -47,7 +47,7 @@ pub fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Err
 
 /// Whether a `Content-Type` says JSON.
 #[must_use]
-pub fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -57,7 +57,7 @@ impl Pointer {
     ///
     /// # Errors
     /// How it should be written.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let tokens = text.strip_prefix('/').ok_or_else(|| format!("{text:?} is no JSON Pointer: write \"/{text}\""))?;
         Ok(Self(tokens.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect()))
     }

@@ -24,9 +24,9 @@ const SHA256_PREFIX: [u8; 19] =
 
 /// One key.
 #[derive(Clone)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its name, by which tokens ask for it. A key without a name serves tokens with any.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     material: Material,
 }
 
@@ -60,7 +60,7 @@ impl Key {
     ///
     /// # Errors
     /// It is too short.
-    pub fn secret(secret: &[u8]) -> Result<Self, String> {
+    pub(crate) fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.len() < MIN_SECRET {
             return Err(format!("a secret for HS256 has at least {MIN_SECRET} bytes (RFC 7518)"));
         }
@@ -72,7 +72,7 @@ impl Key {
     ///
     /// # Errors
     /// It is something else.
-    pub fn pem(pem: &str) -> Result<Self, String> {
+    pub(crate) fn pem(pem: &str) -> Result<Self, String> {
         let pem = pem.trim();
         if pem.contains("PRIVATE KEY") {
             return Err("a private key has no place here: openssl pkey -pubout makes the public key of it".to_owned());
@@ -94,7 +94,7 @@ impl Key {
     ///
     /// # Errors
     /// It is meant for signatures and broken.
-    pub fn jwk(json: &serde_json::Value) -> Result<Option<Self>, String> {
+    pub(crate) fn jwk(json: &serde_json::Value) -> Result<Option<Self>, String> {
         let jwk = Jwk::deserialize(json).map_err(|error| format!("a JSON Web Key is broken: {error}"))?;
         let for_signatures = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
             && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
@@ -111,7 +111,7 @@ impl Key {
     ///
     /// # Errors
     /// It is no set, or has no key that could be used. Single broken keys are passed over.
-    pub fn set(json: &serde_json::Value) -> Result<Vec<Self>, String> {
+    pub(crate) fn set(json: &serde_json::Value) -> Result<Vec<Self>, String> {
         let keys = json.get("keys").and_then(serde_json::Value::as_array).ok_or("a JSON Web Key Set has an array \"keys\"")?;
         let usable: Vec<Self> = keys.iter().take(MAX_KEYS).filter_map(|key| Self::jwk(key).ok().flatten()).collect();
         if usable.is_empty() { Err("the JSON Web Key Set has no key for HS256, RS256, ES256 or EdDSA".to_owned()) } else { Ok(usable) }
@@ -119,7 +119,7 @@ impl Key {
 
     /// The algorithm of its signatures.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.material {
             Material::Hmac(_) => Algorithm::Hs256,
             Material::Rsa(_) => Algorithm::Rs256,
@@ -130,7 +130,7 @@ impl Key {
 
     /// Whether `signature` is this key's on `signed`.
     #[must_use]
-    pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             Material::Hmac(hmac) => hmac.as_ref().clone().chain_update(signed).verify_slice(signature).is_ok(),
             Material::Rsa(key) => {
