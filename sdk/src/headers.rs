@@ -99,10 +99,6 @@ impl Iterator for HeaderIter {
 pub struct HeaderValue(Bytes);
 
 impl HeaderValue {
-    pub(crate) const fn new(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

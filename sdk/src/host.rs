@@ -37,6 +37,8 @@ pub(crate) enum Buffer {
     Request = 0,
     Response = 1,
     Call = 4,
+    /// A test hands the configuration over itself.
+    #[cfg(target_arch = "wasm32")]
     Configuration = 7,
 }
 

@@ -118,7 +118,8 @@ impl Root {
 
     /// Starts the timers whose time has come. One that still runs is left to finish, and starts again a period later.
     fn start_due(&self, now: u64) {
-        for index in 0..self.jobs.borrow().len() {
+        let count = self.jobs.borrow().len();
+        for index in 0..count {
             let phase = {
                 let mut jobs = self.jobs.borrow_mut();
                 let Some(job) = jobs.get_mut(index).filter(|job| job.due <= now) else { continue };
@@ -141,7 +142,8 @@ impl Root {
     /// Polls every running job; returns what ended.
     fn poll_jobs(self: &Rc<Self>) -> Vec<(&'static str, Result)> {
         let mut ended = Vec::new();
-        for index in 0..self.jobs.borrow().len() {
+        let count = self.jobs.borrow().len();
+        for index in 0..count {
             let (name, future, result) = {
                 let mut jobs = self.jobs.borrow_mut();
                 let Some(job) = jobs.get_mut(index) else { continue };

@@ -60,7 +60,7 @@ const fn direction(buffer: Buffer) -> Option<Direction> {
     match buffer {
         Buffer::Request => Some(Direction::Request),
         Buffer::Response => Some(Direction::Response),
-        Buffer::Call | Buffer::Configuration => None,
+        Buffer::Call => None,
     }
 }
 
