@@ -80,7 +80,9 @@ impl Hash {
             ["", "2a" | "2b" | "2y", cost, _] => {
                 let cost: u32 = cost.parse().map_err(|_| "is no bcrypt hash")?;
                 if cost > MAX_BCRYPT_COST {
-                    return Err(format!("has bcrypt cost {cost}, above {MAX_BCRYPT_COST}: a request could not wait for it"));
+                    return Err(format!(
+                        "has bcrypt cost {cost}, above {MAX_BCRYPT_COST}: a request could not wait for it"
+                    ));
                 }
                 match bcrypt::verify("", text) {
                     Ok(false) => Ok(Self::Bcrypt(text.to_owned())),
@@ -90,10 +92,13 @@ impl Hash {
             }
             ["", "pbkdf2-sha256", parameters, salt, hash] => {
                 let bad = || "is no pbkdf2-sha256 hash: \"$pbkdf2-sha256$i=10000$SALT$HASH\" is".to_owned();
-                let rounds = parameters.split(',').find_map(|parameter| parameter.strip_prefix("i=")).ok_or_else(bad)?;
+                let rounds =
+                    parameters.split(',').find_map(|parameter| parameter.strip_prefix("i=")).ok_or_else(bad)?;
                 let rounds: u32 = rounds.parse().map_err(|_| bad())?;
                 if rounds == 0 || rounds > MAX_PBKDF2_ROUNDS {
-                    return Err(format!("has {rounds} rounds, not 1 to {MAX_PBKDF2_ROUNDS}: a request could not wait for it"));
+                    return Err(format!(
+                        "has {rounds} rounds, not 1 to {MAX_PBKDF2_ROUNDS}: a request could not wait for it"
+                    ));
                 }
                 let salt = STANDARD_NO_PAD.decode(salt).map_err(|_| bad())?;
                 let hash = STANDARD_NO_PAD.decode(hash).map_err(|_| bad())?;
@@ -103,7 +108,8 @@ impl Hash {
                 Ok(Self::Pbkdf2 { rounds, salt, hash })
             }
             ["", "argon2i" | "argon2d" | "argon2id" | "scrypt", ..] => {
-                Err("is hashed to be slow, which a request cannot wait for: use bcrypt (htpasswd -nB) or pbkdf2-sha256".to_owned())
+                Err("is hashed to be slow, which a request cannot wait for: use bcrypt (htpasswd -nB) or pbkdf2-sha256"
+                    .to_owned())
             }
             _ => Err("is not hashed: use bcrypt (htpasswd -nB) or pbkdf2-sha256".to_owned()),
         }

@@ -106,7 +106,9 @@ fn provider(config: JwtConfig) -> Result<Provider, String> {
 
 fn refresh(issuers: &[JwtConfig]) -> Result<Duration, String> {
     match issuers.iter().filter_map(|issuer| issuer.jwks.as_ref()).map(|jwks| jwks.refresh).min() {
-        Some(refresh) if refresh < MIN_REFRESH => Err(format!("jwks: \"refresh\" is at least {} s", MIN_REFRESH.as_secs())),
+        Some(refresh) if refresh < MIN_REFRESH => {
+            Err(format!("jwks: \"refresh\" is at least {} s", MIN_REFRESH.as_secs()))
+        }
         refresh => Ok(refresh.unwrap_or(NEVER)),
     }
 }

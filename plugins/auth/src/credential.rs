@@ -43,7 +43,9 @@ impl Credentials {
         let in_query = places.iter().any(|place| matches!(place, Place::Query(_)));
         Self {
             headers: headers
-                .map(|(name, value)| (name.to_string_lossy().to_ascii_lowercase(), value.to_string_lossy().into_owned()))
+                .map(|(name, value)| {
+                    (name.to_string_lossy().to_ascii_lowercase(), value.to_string_lossy().into_owned())
+                })
                 .collect(),
             query: if in_query { parameters(&req.path()) } else { Vec::new() },
         }
@@ -86,9 +88,12 @@ impl Credentials {
         match place {
             Place::Bearer => self.header("authorization").filter_map(|field| after_scheme(field, "bearer")).collect(),
             Place::Header(name) => self.header(name).map(str::trim).collect(),
-            Place::Cookie(name) => {
-                self.header("cookie").flat_map(cookies).filter(|(cookie, _)| cookie == name).map(|(_, value)| value).collect()
-            }
+            Place::Cookie(name) => self
+                .header("cookie")
+                .flat_map(cookies)
+                .filter(|(cookie, _)| cookie == name)
+                .map(|(_, value)| value)
+                .collect(),
             Place::Query(name) => {
                 self.query.iter().filter(|(parameter, _)| parameter == name).map(|(_, value)| value.as_str()).collect()
             }
@@ -103,7 +108,12 @@ pub(crate) fn strip(req: &mut Request, places: &[Place]) {
             Place::Bearer => req.headers().remove("authorization"),
             Place::Header(name) => req.headers().remove(name),
             Place::Cookie(name) => {
-                let left: Vec<String> = req.headers().get_all("cookie").iter().filter_map(|field| without_cookie(&field.to_string_lossy(), name)).collect();
+                let left: Vec<String> = req
+                    .headers()
+                    .get_all("cookie")
+                    .iter()
+                    .filter_map(|field| without_cookie(&field.to_string_lossy(), name))
+                    .collect();
                 req.headers().remove("cookie");
                 for field in left {
                     req.headers().append("cookie", field);
@@ -142,7 +152,8 @@ fn parameters(path: &str) -> Vec<(String, String)> {
 /// The path without a query parameter, however its name is encoded; the others stay byte for byte.
 fn without_parameter(path: &str, name: &str) -> String {
     let Some((before, query)) = path.split_once('?') else { return path.to_owned() };
-    let is_it = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(parameter, _)| parameter == name);
+    let is_it =
+        |pair: &&str| form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(parameter, _)| parameter == name);
     let left: Vec<&str> = query.split('&').filter(|pair| !is_it(pair)).collect();
     if left.is_empty() { before.to_owned() } else { format!("{before}?{}", left.join("&")) }
 }
@@ -159,7 +170,12 @@ mod tests {
     #[test]
     fn a_credential_is_found_in_its_place() {
         let request = credentials(
-            &[("authorization", "bEARER  t1"), ("x-api-key", " k1 "), ("cookie", "a=1; session=\"c1\""), ("cookie", "b=2")],
+            &[
+                ("authorization", "bEARER  t1"),
+                ("x-api-key", " k1 "),
+                ("cookie", "a=1; session=\"c1\""),
+                ("cookie", "b=2"),
+            ],
             "/p?a=1&%6bey=q%201",
         );
         for (place, value) in [
@@ -181,11 +197,17 @@ mod tests {
             (credentials(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], "/"), vec![Place::Bearer]),
             (credentials(&[("cookie", "k=1; k=2")], "/"), vec![Place::Cookie("k".to_owned())]),
             (credentials(&[], "/?k=1&%6b=1"), vec![Place::Query("k".to_owned())]),
-            (credentials(&[("x-k", "1")], "/?k=1"), vec![Place::Header("x-k".to_owned()), Place::Query("k".to_owned())]),
+            (
+                credentials(&[("x-k", "1")], "/?k=1"),
+                vec![Place::Header("x-k".to_owned()), Place::Query("k".to_owned())],
+            ),
         ] {
             assert_eq!(request.find(&places), Err(Ambiguous), "{places:?}");
         }
-        assert_eq!(credentials(&[("authorization", "Basic a"), ("authorization", "x")], "/").authorization("basic"), Err(Ambiguous));
+        assert_eq!(
+            credentials(&[("authorization", "Basic a"), ("authorization", "x")], "/").authorization("basic"),
+            Err(Ambiguous)
+        );
     }
 
     #[test]

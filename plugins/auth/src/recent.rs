@@ -42,11 +42,6 @@ impl Recent {
         }
         until.insert(entry, now + self.lifetime);
     }
-
-    /// Forgets everything: the keys have changed.
-    pub(crate) fn clear(&self) {
-        self.until.borrow_mut().clear();
-    }
 }
 
 /// The fingerprint of some texts. Their lengths are part of it, so that ("ab", "c") is not ("a", "bc").
@@ -72,8 +67,6 @@ mod tests {
         recent.insert(entry, now);
         assert!(recent.contains(&entry, now + Duration::from_secs(59)));
         assert!(!recent.contains(&entry, now + Duration::from_secs(60)));
-        recent.clear();
-        assert!(!recent.contains(&entry, now));
     }
 
     #[test]

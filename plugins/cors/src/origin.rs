@@ -58,13 +58,19 @@ impl Pattern {
         let (host, port) = split_port(authority);
         let port = match port {
             Some("*") => Port::Any,
-            Some(digits) => Port::Exact(parse_port(scheme, digits).ok_or_else(|| format!("origin {text:?} has a bad port"))?),
+            Some(digits) => {
+                Port::Exact(parse_port(scheme, digits).ok_or_else(|| format!("origin {text:?} has a bad port"))?)
+            }
             None => Port::Exact(None),
         };
         let host = match host.strip_prefix('*') {
             Some(rest) if rest.starts_with('.') && is_host(&rest[1..]) => Host::Below(rest.to_owned()),
             None if is_host(host) => Host::Exact(host.to_owned()),
-            _ => return Err(format!("origin {text:?} has a bad host: a wildcard stands for the leftmost labels, \"https://*.example.com\"")),
+            _ => {
+                return Err(format!(
+                    "origin {text:?} has a bad host: a wildcard stands for the leftmost labels, \"https://*.example.com\""
+                ));
+            }
         };
         Ok(Self::Tuple(Tuple { scheme: scheme.to_owned(), host, port }))
     }

@@ -54,11 +54,16 @@ impl Policy {
             return Err("origins is empty: nobody could be allowed; list the origins of your pages".to_owned());
         }
         if config.credentials && origins.contains(&Pattern::Any) {
-            return Err("origins \"*\" together with credentials would let every site act as the user: list the origins".to_owned());
+            return Err(
+                "origins \"*\" together with credentials would let every site act as the user: list the origins"
+                    .to_owned(),
+            );
         }
         let expose = List::new("expose_headers", &config.expose_headers)?;
         if config.credentials && matches!(expose, Some(List::Any)) {
-            return Err("expose_headers \"*\" means nothing to browsers together with credentials: list the headers".to_owned());
+            return Err(
+                "expose_headers \"*\" means nothing to browsers together with credentials: list the headers".to_owned()
+            );
         }
         Ok(Self {
             origins,
@@ -109,14 +114,18 @@ impl Policy {
             List::These(methods) => fields.push(("access-control-allow-methods", methods.clone())),
             List::Any if !self.credentials => fields.push(("access-control-allow-methods", "*".to_owned())),
             // With credentials `*` is a method of that name: what was asked for is named instead.
-            List::Any if is_token(asked.method) => fields.push(("access-control-allow-methods", asked.method.to_owned())),
+            List::Any if is_token(asked.method) => {
+                fields.push(("access-control-allow-methods", asked.method.to_owned()))
+            }
             List::Any => {}
         }
         match &self.headers {
             List::These(headers) if headers.is_empty() => {}
             List::These(headers) => fields.push(("access-control-allow-headers", headers.clone())),
             // `*` covers neither `authorization` nor anything with credentials: what was asked for is named instead.
-            List::Any => fields.extend(asked.headers.and_then(token_list).map(|list| ("access-control-allow-headers", list))),
+            List::Any => {
+                fields.extend(asked.headers.and_then(token_list).map(|list| ("access-control-allow-headers", list)))
+            }
         }
         if asked.private_network && self.private_network {
             fields.push(("access-control-allow-private-network", "true".to_owned()));

@@ -26,8 +26,12 @@ fn preflight(cors: &Harness<Cors>, origin: &str, method: &str, headers: Option<&
 /// All CORS fields of an answer.
 fn fields(out: &Outcome) -> Vec<(&str, &str)> {
     let ours = |name: &str| name.starts_with("access-control-") || name == "vary";
-    let mut fields: Vec<_> =
-        out.headers().iter().filter(|(name, _)| ours(name)).map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut fields: Vec<_> = out
+        .headers()
+        .iter()
+        .filter(|(name, _)| ours(name))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     fields.sort_unstable();
     fields
 }
@@ -41,7 +45,13 @@ fn an_actual_request_is_passed_on_and_its_answer_allowed() {
 
 #[test]
 fn another_origin_is_served_but_its_page_may_not_read() {
-    for origin in ["https://evil.example", "null", "https://app.example.evil", "http://app.example", "https://app.example, https://app.example"] {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://app.example.evil",
+        "http://app.example",
+        "https://app.example, https://app.example",
+    ] {
         let out = app().get("/a").header("origin", origin).send();
         assert!(out.reached_upstream());
         assert_eq!(fields(&out), [("vary", "Origin")], "{origin}");
@@ -163,7 +173,8 @@ fn exposed_headers_are_listed_on_actual_answers_only() {
 fn credentials_name_the_origin() {
     let credentials = cors(json!({"origins": [APP, "https://*.example.com"], "credentials": true}));
     for origin in [APP, "https://a.example.com"] {
-        for out in [credentials.get("/a").header("origin", origin).send(), preflight(&credentials, origin, "GET", None)] {
+        for out in [credentials.get("/a").header("origin", origin).send(), preflight(&credentials, origin, "GET", None)]
+        {
             assert_eq!(out.header("access-control-allow-origin"), Some(origin));
             assert_eq!(out.header("access-control-allow-credentials"), Some("true"));
         }

@@ -85,7 +85,11 @@ const FIELDS: [(Field, &str, &str); 20] = [
 impl Field {
     /// Every field of a JSON record with its key: the fixed ones, then the configured headers.
     #[must_use]
-    pub(crate) fn record(naming: Naming, request_headers: &[String], response_headers: &[String]) -> Vec<(String, Self)> {
+    pub(crate) fn record(
+        naming: Naming,
+        request_headers: &[String],
+        response_headers: &[String],
+    ) -> Vec<(String, Self)> {
         let fixed = FIELDS.into_iter().map(|(field, short, otel)| match naming {
             Naming::Short => (short.to_owned(), field),
             Naming::Otel => (otel.to_owned(), field),

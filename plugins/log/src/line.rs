@@ -189,9 +189,13 @@ mod tests {
 
     #[test]
     fn a_template_that_cannot_be_filled_in_is_refused() {
-        for (template, hint) in
-            [("{stauts}", "{stauts}"), ("{status", "lone \"{\""), ("status}", "lone \"}\""), ("{}", "{}"), ("a\nb", "one line")]
-        {
+        for (template, hint) in [
+            ("{stauts}", "{stauts}"),
+            ("{status", "lone \"{\""),
+            ("status}", "lone \"}\""),
+            ("{}", "{}"),
+            ("a\nb", "one line"),
+        ] {
             let error = Format::template(template).unwrap_err();
             assert!(error.contains(hint), "{template}: {error}");
         }

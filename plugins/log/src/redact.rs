@@ -6,12 +6,24 @@ use std::collections::BTreeSet;
 const REDACTED: &str = "[redacted]";
 
 /// Headers that carry credentials.
-const HEADERS: [&str; 6] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"];
+const HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"];
 
 /// Query parameters that carry credentials.
 const QUERY: [&str; 13] = [
-    "access_token", "api_key", "apikey", "api-key", "client_secret", "code", "id_token", "key", "password", "secret", "sig",
-    "signature", "token",
+    "access_token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "client_secret",
+    "code",
+    "id_token",
+    "key",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
 ];
 
 /// The names whose values are secret, in lower case.
@@ -26,7 +38,11 @@ impl Redaction {
     #[must_use]
     pub(crate) fn new(headers: &[String], query: &[String]) -> Self {
         let lower = |fixed: &[&str], more: &[String]| {
-            fixed.iter().map(|name| (*name).to_owned()).chain(more.iter().map(|name| name.to_ascii_lowercase())).collect()
+            fixed
+                .iter()
+                .map(|name| (*name).to_owned())
+                .chain(more.iter().map(|name| name.to_ascii_lowercase()))
+                .collect()
         };
         Self { headers: lower(&HEADERS, headers), query: lower(&QUERY, query) }
     }

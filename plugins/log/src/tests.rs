@@ -28,7 +28,8 @@ fn a_request_is_one_json_object() {
         .property(&["cluster_name"], "backend")
         .property(&["upstream", "address"], "10.1.0.1:80")
         .property(&["request", "time"], 1_700_000_000_123_456_000_u64.to_le_bytes());
-    let request = harness.post("/a/b?x=1").header("user-agent", "curl/8").header("referer", "https://app.example/p?q=1");
+    let request =
+        harness.post("/a/b?x=1").header("user-agent", "curl/8").header("referer", "https://app.example/p?q=1");
     let out = request.body("hello").upstream_reply(TestReply::new(201).body("created")).send();
     assert_eq!(
         record(&out),
@@ -52,15 +53,19 @@ fn keys_may_be_those_of_opentelemetry() {
 
 #[test]
 fn a_template_is_filled_in() {
-    let harness = log(json!({"template": "{client_ip} \"{method} {path}\" {status} {consumer} {request.header.X-A} {response.header.etag} {{}}"}));
-    let request = harness.get("/a?b=1").header("x-a", "say \"hi\"").upstream_reply(TestReply::new(200).header("etag", "e1"));
+    let harness = log(
+        json!({"template": "{client_ip} \"{method} {path}\" {status} {consumer} {request.header.X-A} {response.header.etag} {{}}"}),
+    );
+    let request =
+        harness.get("/a?b=1").header("x-a", "say \"hi\"").upstream_reply(TestReply::new(200).header("etag", "e1"));
     assert_eq!(request.send().printed(), [r#"10.0.0.7 "GET /a" 200 - say \"hi\" e1 {}"#]);
 }
 
 #[test]
 fn configured_headers_are_logged_too() {
     let harness = log(json!({"request_headers": ["X-Tenant", "absent"], "response_headers": ["etag"]}));
-    let out = harness.get("/a").header("x-tenant", "t1").upstream_reply(TestReply::new(200).header("etag", "e1")).send();
+    let out =
+        harness.get("/a").header("x-tenant", "t1").upstream_reply(TestReply::new(200).header("etag", "e1")).send();
     let record = record(&out);
     assert_eq!((&record["request.header.x-tenant"], &record["response.header.etag"]), (&json!("t1"), &json!("e1")));
     assert_eq!(record.get("request.header.absent"), None);
@@ -98,7 +103,10 @@ fn credentials_are_never_logged() {
     assert!(!line.contains("s3cret"), "{line}");
     let record = record(&out);
     assert_eq!(record["query"], "token=[redacted]&session=[redacted]&a=1");
-    assert_eq!((&record["request.header.authorization"], &record["request.header.accept"]), (&json!("[redacted]"), &json!("text/plain")));
+    assert_eq!(
+        (&record["request.header.authorization"], &record["request.header.accept"]),
+        (&json!("[redacted]"), &json!("text/plain"))
+    );
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub(crate) fn ceil_seconds(duration: Duration) -> u64 {
 /// A name that may stand in a structured field's string without escapes.
 #[must_use]
 pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub(crate) struct JsonEdits {
 enum Value {
     Plain(serde_json::Value),
     Text(Template),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 /// Fields that belong to the gateway: with them a message could be split or lose its end.
@@ -55,7 +55,10 @@ impl FieldEdits {
     /// What is wrong with them.
     pub(crate) fn query(config: FieldsConfig) -> Result<Self, String> {
         let templates = |fields: std::collections::BTreeMap<String, String>| {
-            fields.into_iter().map(|(name, value)| Ok((name, Template::parse(&value)?))).collect::<Result<Vec<_>, String>>()
+            fields
+                .into_iter()
+                .map(|(name, value)| Ok((name, Template::parse(&value)?)))
+                .collect::<Result<Vec<_>, String>>()
         };
         Ok(Self {
             remove: config.remove,
@@ -75,7 +78,8 @@ impl FieldEdits {
         let valued = edits.set.iter_mut().chain(&mut edits.add).map(|(name, _)| name);
         for name in edits.remove.iter_mut().chain(renamed).chain(valued) {
             name.make_ascii_lowercase();
-            let token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            let token = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
             if !token {
                 return Err(format!("{name:?} is no header name"));
             }
@@ -122,7 +126,10 @@ impl JsonEdits {
             fixed.push(Edit::Rename(Pointer::parse(from)?, Pointer::parse(to)?));
         }
         let values = |fields: std::collections::BTreeMap<String, serde_json::Value>| {
-            fields.into_iter().map(|(at, value)| Ok((Pointer::parse(&at)?, Value::new(value)?))).collect::<Result<Vec<_>, String>>()
+            fields
+                .into_iter()
+                .map(|(at, value)| Ok((Pointer::parse(&at)?, Value::new(value)?)))
+                .collect::<Result<Vec<_>, String>>()
         };
         Ok(Self { fixed, set: values(config.set)?, add: values(config.add)? })
     }
@@ -154,7 +161,10 @@ impl Value {
             serde_json::Value::String(text) => Self::Text(Template::parse(&text)?),
             serde_json::Value::Array(items) => Self::Array(items.into_iter().map(Self::new).collect::<Result<_, _>>()?),
             serde_json::Value::Object(members) => Self::Object(
-                members.into_iter().map(|(name, value)| Ok((name, Self::new(value)?))).collect::<Result<_, String>>()?,
+                members
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, Self::new(value)?)))
+                    .collect::<Result<_, String>>()?,
             ),
             plain => Self::Plain(plain),
         })
@@ -209,7 +219,8 @@ mod tests {
         for name in ["Content-Length", "transfer-encoding", ":path", "a b", ""] {
             let config = FieldsConfig { remove: vec![name.to_owned()], ..FieldsConfig::default() };
             assert!(FieldEdits::headers(config).is_err(), "{name}");
-            let config = FieldsConfig { rename: [("x-a".to_owned(), name.to_owned())].into(), ..FieldsConfig::default() };
+            let config =
+                FieldsConfig { rename: [("x-a".to_owned(), name.to_owned())].into(), ..FieldsConfig::default() };
             assert!(FieldEdits::headers(config).is_err(), "{name}");
         }
     }

@@ -66,8 +66,8 @@ impl Pointer {
 /// A document, taken apart as far as was necessary.
 enum Node {
     Raw(Box<RawValue>),
-    Object(Vec<(String, Node)>),
-    Array(Vec<Node>),
+    Object(Vec<(String, Self)>),
+    Array(Vec<Self>),
     Value(serde_json::Value),
 }
 
@@ -234,7 +234,10 @@ mod tests {
         assert_eq!(edited("[1,2,3]", Edit::Remove(at("/1"))), "[1,3]");
         assert_eq!(edited("[1,2,3]", Edit::Remove(at("/01"))), "[1,2,3]");
         assert_eq!(edited(r#"{"a/b":1,"m~n":2}"#, Edit::Remove(at("/a~1b"))), r#"{"m~n":2}"#);
-        assert_eq!(edited(r#"{"a":{"b":[1]},"c":2}"#, Edit::Rename(at("/a/b"), at("/x/y"))), r#"{"a":{},"c":2,"x":{"y":[1]}}"#);
+        assert_eq!(
+            edited(r#"{"a":{"b":[1]},"c":2}"#, Edit::Rename(at("/a/b"), at("/x/y"))),
+            r#"{"a":{},"c":2,"x":{"y":[1]}}"#
+        );
         assert_eq!(edited(r#"{"c":2}"#, Edit::Rename(at("/a"), at("/c"))), r#"{"c":2}"#);
         assert_eq!(edited(r#"{"a":1,"c":2}"#, Edit::Rename(at("/a"), at("/c"))), r#"{"c":1}"#);
     }
@@ -272,7 +275,11 @@ mod tests {
 
     #[test]
     fn later_edits_see_what_earlier_ones_made() {
-        let edits = [Edit::Set(at("/a"), json!({"b": [1]})), Edit::Set(at("/a/b/0"), json!(2)), Edit::Rename(at("/a/b"), at("/c"))];
+        let edits = [
+            Edit::Set(at("/a"), json!({"b": [1]})),
+            Edit::Set(at("/a/b/0"), json!(2)),
+            Edit::Rename(at("/a/b"), at("/c")),
+        ];
         assert_eq!(apply(b"{}", &edits).unwrap(), br#"{"a":{},"c":[2]}"#);
     }
 

@@ -109,7 +109,9 @@ impl Template {
                 Piece::Placeholder(placeholder) => {
                     let value = facts.value(placeholder);
                     match place {
-                        Place::Header => rendered.extend(value.chars().filter(|char| *char == '\t' || !char.is_control())),
+                        Place::Header => {
+                            rendered.extend(value.chars().filter(|char| *char == '\t' || !char.is_control()))
+                        }
                         Place::Path if *placeholder != Placeholder::RequestPath => encode(&mut rendered, &value),
                         Place::Path | Place::Text => rendered.push_str(&value),
                     }

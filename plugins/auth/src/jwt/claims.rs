@@ -24,7 +24,10 @@ impl Expected {
     #[must_use]
     pub(crate) fn is_from(&self, claims: &Map<String, Value>) -> bool {
         self.issuers.is_empty()
-            || claims.get("iss").and_then(Value::as_str).is_some_and(|issuer| self.issuers.iter().any(|expected| expected == issuer))
+            || claims
+                .get("iss")
+                .and_then(Value::as_str)
+                .is_some_and(|issuer| self.issuers.iter().any(|expected| expected == issuer))
     }
 
     /// Checks a verified token's claims (RFC 7519 §4.1) at this time.
@@ -57,7 +60,8 @@ impl Expected {
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {
-        let ours = |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|expected| expected == name));
+        let ours =
+            |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|expected| expected == name));
         match audience {
             Some(Value::Array(names)) => names.iter().any(ours),
             Some(name) => ours(name),

@@ -77,7 +77,9 @@ impl Key {
         if pem.contains("PRIVATE KEY") {
             return Err("a private key has no place here: openssl pkey -pubout makes the public key of it".to_owned());
         }
-        let rsa = rsa::pkcs8::DecodePublicKey::from_public_key_pem(pem).ok().or_else(|| RsaPublicKey::from_pkcs1_pem(pem).ok());
+        let rsa = rsa::pkcs8::DecodePublicKey::from_public_key_pem(pem)
+            .ok()
+            .or_else(|| RsaPublicKey::from_pkcs1_pem(pem).ok());
         if let Some(key) = rsa {
             return Ok(Self { id: None, material: Material::rsa(key)? });
         }
@@ -87,7 +89,8 @@ impl Key {
         if let Ok(key) = ed25519_dalek::pkcs8::DecodePublicKey::from_public_key_pem(pem) {
             return Ok(Self { id: None, material: Material::ed25519(key)? });
         }
-        Err("this is no public key in PEM (RSA, P-256 or Ed25519); of a certificate, openssl x509 -pubkey prints it".to_owned())
+        Err("this is no public key in PEM (RSA, P-256 or Ed25519); of a certificate, openssl x509 -pubkey prints it"
+            .to_owned())
     }
 
     /// A key of a set; `None`: it is for something else (encryption, an algorithm that is not understood).
@@ -112,9 +115,14 @@ impl Key {
     /// # Errors
     /// It is no set, or has no key that could be used. Single broken keys are passed over.
     pub(crate) fn set(json: &serde_json::Value) -> Result<Vec<Self>, String> {
-        let keys = json.get("keys").and_then(serde_json::Value::as_array).ok_or("a JSON Web Key Set has an array \"keys\"")?;
+        let keys =
+            json.get("keys").and_then(serde_json::Value::as_array).ok_or("a JSON Web Key Set has an array \"keys\"")?;
         let usable: Vec<Self> = keys.iter().take(MAX_KEYS).filter_map(|key| Self::jwk(key).ok().flatten()).collect();
-        if usable.is_empty() { Err("the JSON Web Key Set has no key for HS256, RS256, ES256 or EdDSA".to_owned()) } else { Ok(usable) }
+        if usable.is_empty() {
+            Err("the JSON Web Key Set has no key for HS256, RS256, ES256 or EdDSA".to_owned())
+        } else {
+            Ok(usable)
+        }
     }
 
     /// The algorithm of its signatures.
@@ -137,9 +145,8 @@ impl Key {
                 let scheme = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256_PREFIX.into() };
                 key.verify(scheme, &Sha256::digest(signed), signature).is_ok()
             }
-            Material::P256(key) => {
-                p256::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(signed, &signature).is_ok())
-            }
+            Material::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(signed, &signature).is_ok()),
             Material::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok()),
         }
@@ -186,6 +193,10 @@ impl Material {
     }
 
     fn ed25519(key: ed25519_dalek::VerifyingKey) -> Result<Self, String> {
-        if key.is_weak() { Err("this Ed25519 key verifies everything".to_owned()) } else { Ok(Self::Ed25519(Box::new(key))) }
+        if key.is_weak() {
+            Err("this Ed25519 key verifies everything".to_owned())
+        } else {
+            Ok(Self::Ed25519(Box::new(key)))
+        }
     }
 }

@@ -121,7 +121,9 @@ impl Provider {
     /// A fault: there never were any keys, so nobody's token can be judged.
     pub(crate) async fn accept(&self, token: &Token<'_>, text: &str) -> Result<Result<(), Refusal>> {
         let verdict = self.verify(token, text, now());
-        let Some(remote) = self.remote.as_ref().filter(|_| verdict == Err(Refusal::UnknownKey)) else { return Ok(verdict) };
+        let Some(remote) = self.remote.as_ref().filter(|_| verdict == Err(Refusal::UnknownKey)) else {
+            return Ok(verdict);
+        };
         remote.refresh_for_token().await;
         if remote.is_empty() && self.keys.is_empty() {
             return Err(Fault::new("no key set could be fetched yet").into());

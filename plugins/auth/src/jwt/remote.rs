@@ -81,7 +81,11 @@ impl Remote {
             Err(error) => {
                 counter!("jwks_failures").inc();
                 let serving = self.set.borrow().keys.len();
-                warn!("The key set {}{} could not be fetched ({serving} older keys go on serving): {error}", self.upstream.name(), self.path);
+                warn!(
+                    "The key set {}{} could not be fetched ({serving} older keys go on serving): {error}",
+                    self.upstream.name(),
+                    self.path
+                );
             }
         }
     }
@@ -98,7 +102,12 @@ impl Remote {
     }
 
     async fn fetch(&self) -> Result<Vec<Key>> {
-        let answer = self.upstream.get(&self.path).header("accept", "application/jwk-set+json, application/json").timeout(TIMEOUT).await?;
+        let answer = self
+            .upstream
+            .get(&self.path)
+            .header("accept", "application/jwk-set+json, application/json")
+            .timeout(TIMEOUT)
+            .await?;
         if !answer.is_success() {
             return Err(Fault::new(format!("status {}", answer.status())).into());
         }

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_apart() {
-        let text = token(r#"{"typ":"JWT","alg":"HS256","kid":"k1","jku":"https://evil.example"}"#, r#"{"sub":"alice"}"#);
+        let text =
+            token(r#"{"typ":"JWT","alg":"HS256","kid":"k1","jku":"https://evil.example"}"#, r#"{"sub":"alice"}"#);
         let token = Token::parse(&text).unwrap();
         assert_eq!((token.algorithm, token.key_id.as_deref()), (Algorithm::Hs256, Some("k1")));
         assert_eq!(token.signed, text.rsplit_once('.').unwrap().0.as_bytes());
@@ -159,7 +160,9 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        for header in ["", "[]", "null", "{}", r#"{"alg":5}"#, r#"{"alg":"HS256","kid":5}"#, r#"{"alg":"HS256","alg":"HS256"}"#] {
+        for header in
+            ["", "[]", "null", "{}", r#"{"alg":5}"#, r#"{"alg":"HS256","kid":5}"#, r#"{"alg":"HS256","alg":"HS256"}"#]
+        {
             assert_eq!(refusal(&token(header, "{}")), Some(Refusal::Malformed), "{header}");
         }
         let header = r#"{"alg":"HS256"}"#;
@@ -167,10 +170,24 @@ mod tests {
             assert_eq!(refusal(&token(header, payload)), Some(Refusal::Malformed), "{payload}");
         }
         let good = token(header, "{}");
-        for text in ["", ".", "..", "...", "a.b", &format!("{good}."), &format!("{good}="), &format!("{good} "), &format!(" {good}"), &good.replace('.', "..")] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "...",
+            "a.b",
+            &format!("{good}."),
+            &format!("{good}="),
+            &format!("{good} "),
+            &format!(" {good}"),
+            &good.replace('.', ".."),
+        ] {
             assert_eq!(refusal(text), Some(Refusal::Malformed), "{text}");
         }
-        assert_eq!(refusal(&token(header, &format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TOKEN)))), Some(Refusal::Malformed));
+        assert_eq!(
+            refusal(&token(header, &format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TOKEN)))),
+            Some(Refusal::Malformed)
+        );
         // Bits that base64 does not use must be zero, or one token would have several spellings.
         assert!(refusal(&good.replace("c2ln", "c2h")).is_some());
     }
