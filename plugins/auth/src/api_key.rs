@@ -8,7 +8,7 @@ use crate::recent::{Fingerprint, fingerprint};
 
 /// The keys, as fingerprints: a comparison then takes the same time whatever was sent.
 #[derive(Default)]
-pub struct ApiKeys {
+pub(crate) struct ApiKeys {
     keys: Vec<(Fingerprint, String)>,
 }
 
@@ -17,7 +17,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// A key is empty, or two consumers have the same.
-    pub fn new(consumers: &BTreeMap<String, &str>) -> Result<Self, String> {
+    pub(crate) fn new(consumers: &BTreeMap<String, &str>) -> Result<Self, String> {
         let mut keys = Vec::<(Fingerprint, String)>::with_capacity(consumers.len());
         for (consumer, key) in consumers {
             if key.is_empty() {
@@ -34,7 +34,7 @@ impl ApiKeys {
 
     /// Whose key this is. Looks at all keys, also after it has found one.
     #[must_use]
-    pub fn consumer(&self, key: &str) -> Option<&str> {
+    pub(crate) fn consumer(&self, key: &str) -> Option<&str> {
         let print = fingerprint(&[key.as_bytes()]);
         let mut found = u64::MAX;
         for (index, (existing, _)) in (0_u64..).zip(&self.keys) {

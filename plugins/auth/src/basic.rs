@@ -22,7 +22,7 @@ const MAX_CREDENTIALS: usize = 1024;
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Users with their hashed passwords.
-pub struct Users {
+pub(crate) struct Users {
     users: BTreeMap<String, Hash>,
     recent: Recent,
 }
@@ -39,7 +39,7 @@ impl Users {
     ///
     /// # Errors
     /// A name or a hash cannot be used.
-    pub fn new(users: &BTreeMap<String, &str>) -> Result<Self, String> {
+    pub(crate) fn new(users: &BTreeMap<String, &str>) -> Result<Self, String> {
         let parse = |(name, hash): (&String, &&str)| {
             if name.is_empty() || name.contains(':') {
                 return Err(format!("basic: {name:?} cannot be a user name"));
@@ -51,7 +51,7 @@ impl Users {
 
     /// The user of these credentials (what follows `Basic ` in the header), if the password is right.
     #[must_use]
-    pub fn user(&self, credentials: &str, now: SystemTime) -> Option<&str> {
+    pub(crate) fn user(&self, credentials: &str, now: SystemTime) -> Option<&str> {
         let decoded = (credentials.len() <= MAX_CREDENTIALS).then(|| STANDARD.decode(credentials).ok())??;
         let text = String::from_utf8(decoded).ok()?;
         let (name, password) = text.split_once(':')?;
@@ -80,7 +80,9 @@ impl Hash {
             ["", "2a" | "2b" | "2y", cost, _] => {
                 let cost: u32 = cost.parse().map_err(|_| "is no bcrypt hash")?;
                 if cost > MAX_BCRYPT_COST {
-                    return Err(format!("has bcrypt cost {cost}, above {MAX_BCRYPT_COST}: a request could not wait for it"));
+                    return Err(format!(
+                        "has bcrypt cost {cost}, above {MAX_BCRYPT_COST}: a request could not wait for it"
+                    ));
                 }
                 match bcrypt::verify("", text) {
                     Ok(false) => Ok(Self::Bcrypt(text.to_owned())),
@@ -90,10 +92,13 @@ impl Hash {
             }
             ["", "pbkdf2-sha256", parameters, salt, hash] => {
                 let bad = || "is no pbkdf2-sha256 hash: \"$pbkdf2-sha256$i=10000$SALT$HASH\" is".to_owned();
-                let rounds = parameters.split(',').find_map(|parameter| parameter.strip_prefix("i=")).ok_or_else(bad)?;
+                let rounds =
+                    parameters.split(',').find_map(|parameter| parameter.strip_prefix("i=")).ok_or_else(bad)?;
                 let rounds: u32 = rounds.parse().map_err(|_| bad())?;
                 if rounds == 0 || rounds > MAX_PBKDF2_ROUNDS {
-                    return Err(format!("has {rounds} rounds, not 1 to {MAX_PBKDF2_ROUNDS}: a request could not wait for it"));
+                    return Err(format!(
+                        "has {rounds} rounds, not 1 to {MAX_PBKDF2_ROUNDS}: a request could not wait for it"
+                    ));
                 }
                 let salt = STANDARD_NO_PAD.decode(salt).map_err(|_| bad())?;
                 let hash = STANDARD_NO_PAD.decode(hash).map_err(|_| bad())?;
@@ -103,7 +108,8 @@ impl Hash {
                 Ok(Self::Pbkdf2 { rounds, salt, hash })
             }
             ["", "argon2i" | "argon2d" | "argon2id" | "scrypt", ..] => {
-                Err("is hashed to be slow, which a request cannot wait for: use bcrypt (htpasswd -nB) or pbkdf2-sha256".to_owned())
+                Err("is hashed to be slow, which a request cannot wait for: use bcrypt (htpasswd -nB) or pbkdf2-sha256"
+                    .to_owned())
             }
             _ => Err("is not hashed: use bcrypt (htpasswd -nB) or pbkdf2-sha256".to_owned()),
         }

@@ -24,7 +24,7 @@ const RESERVED: [&str; 8] =
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(config: AuthConfig) -> Result<Auth, String> {
+pub(crate) fn check(config: AuthConfig) -> Result<Auth, String> {
     if config.realm.contains(['"', '\\']) || config.realm.chars().any(char::is_control) {
         return Err("realm: quotes and control characters cannot stand in a header".to_owned());
     }
@@ -98,12 +98,17 @@ fn provider(config: JwtConfig) -> Result<Provider, String> {
         leeway: config.leeway,
     };
     let remote = config.jwks.map(|jwks| Remote::new(jwks.upstream, jwks.path));
-    Ok(Provider { algorithms, keys, remote, consumer: config.consumer_claim, headers, ..Provider::new(expected) })
+    let mut provider = Provider::new(expected);
+    (provider.algorithms, provider.keys, provider.remote) = (algorithms, keys, remote);
+    (provider.consumer, provider.headers) = (config.consumer_claim, headers);
+    Ok(provider)
 }
 
 fn refresh(issuers: &[JwtConfig]) -> Result<Duration, String> {
     match issuers.iter().filter_map(|issuer| issuer.jwks.as_ref()).map(|jwks| jwks.refresh).min() {
-        Some(refresh) if refresh < MIN_REFRESH => Err(format!("jwks: \"refresh\" is at least {} s", MIN_REFRESH.as_secs())),
+        Some(refresh) if refresh < MIN_REFRESH => {
+            Err(format!("jwks: \"refresh\" is at least {} s", MIN_REFRESH.as_secs()))
+        }
         refresh => Ok(refresh.unwrap_or(NEVER)),
     }
 }

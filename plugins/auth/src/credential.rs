@@ -17,10 +17,10 @@ pub enum Place {
 
 /// There are several credentials where one is expected: which one counts would be a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ambiguous;
+pub(crate) struct Ambiguous;
 
 /// The credential-carrying parts of a request, read once.
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Name in lower case, value. A value that is not text is no credential, but still counts as one of several.
     headers: Vec<(String, String)>,
     /// Decoded.
@@ -30,7 +30,7 @@ pub struct Credentials {
 impl Credentials {
     /// Reads what may be in these places, and `Authorization`.
     #[must_use]
-    pub fn of(req: &Request, places: &[Place]) -> Self {
+    pub(crate) fn of(req: &Request, places: &[Place]) -> Self {
         let wanted = |name: &[u8]| {
             name.eq_ignore_ascii_case(b"authorization")
                 || places.iter().any(|place| match place {
@@ -43,7 +43,9 @@ impl Credentials {
         let in_query = places.iter().any(|place| matches!(place, Place::Query(_)));
         Self {
             headers: headers
-                .map(|(name, value)| (name.to_string_lossy().to_ascii_lowercase(), value.to_string_lossy().into_owned()))
+                .map(|(name, value)| {
+                    (name.to_string_lossy().to_ascii_lowercase(), value.to_string_lossy().into_owned())
+                })
                 .collect(),
             query: if in_query { parameters(&req.path()) } else { Vec::new() },
         }
@@ -53,7 +55,7 @@ impl Credentials {
     ///
     /// # Errors
     /// There are several.
-    pub fn find(&self, places: &[Place]) -> Result<Option<&str>, Ambiguous> {
+    pub(crate) fn find<'a>(&'a self, places: &'a [Place]) -> Result<Option<&'a str>, Ambiguous> {
         let mut found = None;
         for place in places {
             for value in self.at(place) {
@@ -69,7 +71,7 @@ impl Credentials {
     ///
     /// # Errors
     /// There are several `Authorization` fields.
-    pub fn authorization(&self, scheme: &str) -> Result<Option<&str>, Ambiguous> {
+    pub(crate) fn authorization(&self, scheme: &str) -> Result<Option<&str>, Ambiguous> {
         let mut fields = self.header("authorization");
         let field = fields.next();
         if fields.next().is_some() {
@@ -86,9 +88,12 @@ impl Credentials {
         match place {
             Place::Bearer => self.header("authorization").filter_map(|field| after_scheme(field, "bearer")).collect(),
             Place::Header(name) => self.header(name).map(str::trim).collect(),
-            Place::Cookie(name) => {
-                self.header("cookie").flat_map(cookies).filter(|(cookie, _)| cookie == name).map(|(_, value)| value).collect()
-            }
+            Place::Cookie(name) => self
+                .header("cookie")
+                .flat_map(cookies)
+                .filter(|(cookie, _)| cookie == name)
+                .map(|(_, value)| value)
+                .collect(),
             Place::Query(name) => {
                 self.query.iter().filter(|(parameter, _)| parameter == name).map(|(_, value)| value.as_str()).collect()
             }
@@ -97,13 +102,18 @@ impl Credentials {
 }
 
 /// Takes the credentials in `places` out of a request, so that its upstream does not see them.
-pub fn strip(req: &mut Request, places: &[Place]) {
+pub(crate) fn strip(req: &mut Request, places: &[Place]) {
     for place in places {
         match place {
             Place::Bearer => req.headers().remove("authorization"),
             Place::Header(name) => req.headers().remove(name),
             Place::Cookie(name) => {
-                let left: Vec<String> = req.headers().get_all("cookie").iter().filter_map(|field| without_cookie(&field.to_string_lossy(), name)).collect();
+                let left: Vec<String> = req
+                    .headers()
+                    .get_all("cookie")
+                    .iter()
+                    .filter_map(|field| without_cookie(&field.to_string_lossy(), name))
+                    .collect();
                 req.headers().remove("cookie");
                 for field in left {
                     req.headers().append("cookie", field);
@@ -142,7 +152,8 @@ fn parameters(path: &str) -> Vec<(String, String)> {
 /// The path without a query parameter, however its name is encoded; the others stay byte for byte.
 fn without_parameter(path: &str, name: &str) -> String {
     let Some((before, query)) = path.split_once('?') else { return path.to_owned() };
-    let is_it = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(parameter, _)| parameter == name);
+    let is_it =
+        |pair: &&str| form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(parameter, _)| parameter == name);
     let left: Vec<&str> = query.split('&').filter(|pair| !is_it(pair)).collect();
     if left.is_empty() { before.to_owned() } else { format!("{before}?{}", left.join("&")) }
 }
@@ -159,7 +170,12 @@ mod tests {
     #[test]
     fn a_credential_is_found_in_its_place() {
         let request = credentials(
-            &[("authorization", "bEARER  t1"), ("x-api-key", " k1 "), ("cookie", "a=1; session=\"c1\""), ("cookie", "b=2")],
+            &[
+                ("authorization", "bEARER  t1"),
+                ("x-api-key", " k1 "),
+                ("cookie", "a=1; session=\"c1\""),
+                ("cookie", "b=2"),
+            ],
             "/p?a=1&%6bey=q%201",
         );
         for (place, value) in [
@@ -181,11 +197,17 @@ mod tests {
             (credentials(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], "/"), vec![Place::Bearer]),
             (credentials(&[("cookie", "k=1; k=2")], "/"), vec![Place::Cookie("k".to_owned())]),
             (credentials(&[], "/?k=1&%6b=1"), vec![Place::Query("k".to_owned())]),
-            (credentials(&[("x-k", "1")], "/?k=1"), vec![Place::Header("x-k".to_owned()), Place::Query("k".to_owned())]),
+            (
+                credentials(&[("x-k", "1")], "/?k=1"),
+                vec![Place::Header("x-k".to_owned()), Place::Query("k".to_owned())],
+            ),
         ] {
             assert_eq!(request.find(&places), Err(Ambiguous), "{places:?}");
         }
-        assert_eq!(credentials(&[("authorization", "Basic a"), ("authorization", "x")], "/").authorization("basic"), Err(Ambiguous));
+        assert_eq!(
+            credentials(&[("authorization", "Basic a"), ("authorization", "x")], "/").authorization("basic"),
+            Err(Ambiguous)
+        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use config::{AlgorithmConfig, AuthConfig, BasicConfig, JwksConfig, JwtConfig
 pub use credential::Place;
 use credential::{Ambiguous, Credentials};
 use jwt::{Provider, Refusal, Token};
+pub use one_or_many::OneOrMany;
 
 /// The header that tells the upstream who was authenticated.
 const CONSUMER: &str = "x-consumer";
@@ -142,7 +143,7 @@ impl Auth {
     }
 
     /// The first credential: tokens, Basic, API keys.
-    fn find<'a>(&self, credentials: &'a Credentials) -> Result<Option<Found<'a>>, Ambiguous> {
+    fn find<'a>(&'a self, credentials: &'a Credentials) -> Result<Option<Found<'a>>, Ambiguous> {
         // Several `Authorization` fields are refused even if only one would be of a kind that is looked for.
         let basic = credentials.authorization("basic")?;
         if let Some(token) = credentials.find(&self.token_from)? {
@@ -180,11 +181,16 @@ impl Auth {
     fn refuse(&self, denied: &Denied) -> Reply {
         counter!("denied", reason = denied.reason).inc();
         debug!("denied: {}", denied.reason);
-        let mut reply = Reply::problem(401, "Unauthorized", denied.detail).details(format_args!("auth: {}", denied.reason));
+        let mut reply =
+            Reply::problem(401, "Unauthorized", denied.detail).details(format_args!("auth: {}", denied.reason));
         for challenge in &self.challenges {
             // RFC 6750 §3.1: only who sent a token learns what is wrong with it.
             let error = denied.token && challenge.starts_with("Bearer");
-            let error = if error { format!(", error=\"invalid_token\", error_description=\"{}\"", denied.detail) } else { String::new() };
+            let error = if error {
+                format!(", error=\"invalid_token\", error_description=\"{}\"", denied.detail)
+            } else {
+                String::new()
+            };
             reply = reply.header("www-authenticate", format!("{challenge}{error}"));
         }
         reply
@@ -197,7 +203,8 @@ impl Identity {
     }
 
     fn claimed(provider: &Provider, token: &Token<'_>) -> Self {
-        let header = |(claim, header): &(String, String)| Some((header.clone(), jwt::header_value(&token.claims, claim)?));
+        let header =
+            |(claim, header): &(String, String)| Some((header.clone(), jwt::header_value(&token.claims, claim)?));
         Self {
             consumer: jwt::header_value(&token.claims, &provider.consumer),
             headers: provider.headers.iter().filter_map(header).collect(),

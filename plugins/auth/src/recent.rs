@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 const MAX_ENTRIES: usize = 4096;
 
 /// SHA-256 of what was verified.
-pub type Fingerprint = [u8; 32];
+pub(crate) type Fingerprint = [u8; 32];
 
 /// Fingerprints of successful verifications, each for a short time. Failures are never remembered.
-pub struct Recent {
+pub(crate) struct Recent {
     lifetime: Duration,
     until: RefCell<HashMap<Fingerprint, SystemTime>>,
 }
@@ -21,18 +21,18 @@ pub struct Recent {
 impl Recent {
     /// Remembers each entry for `lifetime`.
     #[must_use]
-    pub fn new(lifetime: Duration) -> Self {
+    pub(crate) fn new(lifetime: Duration) -> Self {
         Self { lifetime, until: RefCell::default() }
     }
 
     /// Whether this was verified a moment ago.
     #[must_use]
-    pub fn contains(&self, entry: &Fingerprint, now: SystemTime) -> bool {
+    pub(crate) fn contains(&self, entry: &Fingerprint, now: SystemTime) -> bool {
         self.until.borrow().get(entry).is_some_and(|until| now < *until)
     }
 
     /// Remembers a verification. When all places are taken, what has run out goes, and if nothing has, everything.
-    pub fn insert(&self, entry: Fingerprint, now: SystemTime) {
+    pub(crate) fn insert(&self, entry: Fingerprint, now: SystemTime) {
         let mut until = self.until.borrow_mut();
         if until.len() >= MAX_ENTRIES {
             until.retain(|_, until| now < *until);
@@ -42,16 +42,11 @@ impl Recent {
         }
         until.insert(entry, now + self.lifetime);
     }
-
-    /// Forgets everything: the keys have changed.
-    pub fn clear(&self) {
-        self.until.borrow_mut().clear();
-    }
 }
 
 /// The fingerprint of some texts. Their lengths are part of it, so that ("ab", "c") is not ("a", "bc").
 #[must_use]
-pub fn fingerprint(parts: &[&[u8]]) -> Fingerprint {
+pub(crate) fn fingerprint(parts: &[&[u8]]) -> Fingerprint {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -72,8 +67,6 @@ mod tests {
         recent.insert(entry, now);
         assert!(recent.contains(&entry, now + Duration::from_secs(59)));
         assert!(!recent.contains(&entry, now + Duration::from_secs(60)));
-        recent.clear();
-        assert!(!recent.contains(&entry, now));
     }
 
     #[test]

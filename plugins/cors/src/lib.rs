@@ -11,6 +11,8 @@
 
 mod origin;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 use sluicegate_sdk::prelude::*;
 
@@ -122,6 +124,7 @@ impl Cors {
 
 /// Whether the upstream already says so.
 fn varies_by_origin(res: &Response) -> bool {
-    let named = |value: String| value.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("origin"));
+    let named =
+        |value: String| value.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("origin"));
     res.headers().get_str("vary").is_some_and(named)
 }

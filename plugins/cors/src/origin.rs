@@ -5,7 +5,7 @@
 
 /// An origin as it may be written in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+pub(crate) enum Pattern {
     /// `*`: every origin, for answers without credentials.
     Any,
     /// `null`: sandboxed frames and local files. Every site can make such a frame.
@@ -16,7 +16,7 @@ pub enum Pattern {
 
 /// Scheme, host and port of a pattern, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tuple {
+pub(crate) struct Tuple {
     scheme: String,
     host: Host,
     port: Port,
@@ -41,7 +41,7 @@ impl Pattern {
     ///
     /// # Errors
     /// What is wrong with it and how it should be written.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "*" => return Ok(Self::Any),
             "null" => return Ok(Self::Null),
@@ -58,20 +58,26 @@ impl Pattern {
         let (host, port) = split_port(authority);
         let port = match port {
             Some("*") => Port::Any,
-            Some(digits) => Port::Exact(parse_port(scheme, digits).ok_or_else(|| format!("origin {text:?} has a bad port"))?),
+            Some(digits) => {
+                Port::Exact(parse_port(scheme, digits).ok_or_else(|| format!("origin {text:?} has a bad port"))?)
+            }
             None => Port::Exact(None),
         };
         let host = match host.strip_prefix('*') {
             Some(rest) if rest.starts_with('.') && is_host(&rest[1..]) => Host::Below(rest.to_owned()),
             None if is_host(host) => Host::Exact(host.to_owned()),
-            _ => return Err(format!("origin {text:?} has a bad host: a wildcard stands for the leftmost labels, \"https://*.example.com\"")),
+            _ => {
+                return Err(format!(
+                    "origin {text:?} has a bad host: a wildcard stands for the leftmost labels, \"https://*.example.com\""
+                ));
+            }
         };
         Ok(Self::Tuple(Tuple { scheme: scheme.to_owned(), host, port }))
     }
 
     /// Whether an `Origin` header's value is meant by this pattern.
     #[must_use]
-    pub fn matches(&self, origin: &str) -> bool {
+    pub(crate) fn matches(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Null => origin == "null",

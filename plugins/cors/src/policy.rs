@@ -8,18 +8,18 @@ const MAX_REQUESTED_HEADERS: usize = 4096;
 
 /// What a checked configuration allows.
 #[derive(Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     origins: Vec<Pattern>,
     methods: List,
     headers: List,
     /// `Access-Control-Expose-Headers`, when something is exposed.
-    pub expose: Option<String>,
+    pub(crate) expose: Option<String>,
     /// Cookies and HTTP authentication may be used.
-    pub credentials: bool,
+    pub(crate) credentials: bool,
     /// `Access-Control-Max-Age`, seconds.
-    pub max_age: String,
+    pub(crate) max_age: String,
     /// Pages of the public network may call this one (Private Network Access).
-    pub private_network: bool,
+    pub(crate) private_network: bool,
 }
 
 /// A list that may be `*`.
@@ -31,34 +31,39 @@ enum List {
 
 /// The part of a preflight that a policy looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Preflight<'a> {
+pub(crate) struct Preflight<'a> {
     /// `Access-Control-Request-Method`.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// `Access-Control-Request-Headers`.
-    pub headers: Option<&'a str>,
+    pub(crate) headers: Option<&'a str>,
     /// `Access-Control-Request-Private-Network: true`.
-    pub private_network: bool,
+    pub(crate) private_network: bool,
 }
 
 /// Header fields of an answer.
-pub type Fields = Vec<(&'static str, String)>;
+pub(crate) type Fields = Vec<(&'static str, String)>;
 
 impl Policy {
     /// Checks a configuration.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn new(config: &CorsConfig) -> Result<Self, String> {
+    pub(crate) fn new(config: &CorsConfig) -> Result<Self, String> {
         let origins = config.origins.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
         if origins.is_empty() {
             return Err("origins is empty: nobody could be allowed; list the origins of your pages".to_owned());
         }
         if config.credentials && origins.contains(&Pattern::Any) {
-            return Err("origins \"*\" together with credentials would let every site act as the user: list the origins".to_owned());
+            return Err(
+                "origins \"*\" together with credentials would let every site act as the user: list the origins"
+                    .to_owned(),
+            );
         }
         let expose = List::new("expose_headers", &config.expose_headers)?;
         if config.credentials && matches!(expose, Some(List::Any)) {
-            return Err("expose_headers \"*\" means nothing to browsers together with credentials: list the headers".to_owned());
+            return Err(
+                "expose_headers \"*\" means nothing to browsers together with credentials: list the headers".to_owned()
+            );
         }
         Ok(Self {
             origins,
@@ -76,7 +81,7 @@ impl Policy {
 
     /// The value of `Access-Control-Allow-Origin` for a request with this `Origin`; `None`: not allowed.
     #[must_use]
-    pub fn allow_origin(&self, origin: Option<&str>) -> Option<String> {
+    pub(crate) fn allow_origin(&self, origin: Option<&str>) -> Option<String> {
         if self.is_public() {
             return Some("*".to_owned());
         }
@@ -86,13 +91,13 @@ impl Policy {
 
     /// Every answer is the same for all origins, so caches need not keep them apart.
     #[must_use]
-    pub fn is_public(&self) -> bool {
+    pub(crate) fn is_public(&self) -> bool {
         self.origins.contains(&Pattern::Any)
     }
 
     /// The fields of an answer to an actual request that was allowed `origin`.
     #[must_use]
-    pub fn actual(&self, origin: &str) -> Fields {
+    pub(crate) fn actual(&self, origin: &str) -> Fields {
         let mut fields = self.common(origin);
         if let Some(expose) = &self.expose {
             fields.push(("access-control-expose-headers", expose.clone()));
@@ -103,20 +108,24 @@ impl Policy {
     /// The fields of an answer to a preflight that was allowed `origin`. The browser compares them with what it wants
     /// to do, so that its console can name the method or the header that is missing.
     #[must_use]
-    pub fn preflight(&self, origin: &str, asked: Preflight<'_>) -> Fields {
+    pub(crate) fn preflight(&self, origin: &str, asked: Preflight<'_>) -> Fields {
         let mut fields = self.common(origin);
         match &self.methods {
             List::These(methods) => fields.push(("access-control-allow-methods", methods.clone())),
             List::Any if !self.credentials => fields.push(("access-control-allow-methods", "*".to_owned())),
             // With credentials `*` is a method of that name: what was asked for is named instead.
-            List::Any if is_token(asked.method) => fields.push(("access-control-allow-methods", asked.method.to_owned())),
+            List::Any if is_token(asked.method) => {
+                fields.push(("access-control-allow-methods", asked.method.to_owned()))
+            }
             List::Any => {}
         }
         match &self.headers {
             List::These(headers) if headers.is_empty() => {}
             List::These(headers) => fields.push(("access-control-allow-headers", headers.clone())),
             // `*` covers neither `authorization` nor anything with credentials: what was asked for is named instead.
-            List::Any => fields.extend(asked.headers.and_then(token_list).map(|list| ("access-control-allow-headers", list))),
+            List::Any => {
+                fields.extend(asked.headers.and_then(token_list).map(|list| ("access-control-allow-headers", list)))
+            }
         }
         if asked.private_network && self.private_network {
             fields.push(("access-control-allow-private-network", "true".to_owned()));
@@ -127,7 +136,7 @@ impl Policy {
 
     /// The request fields on which answers to preflights depend.
     #[must_use]
-    pub fn preflight_vary(&self) -> String {
+    pub(crate) fn preflight_vary(&self) -> String {
         let mut vary = Vec::with_capacity(4);
         if !self.is_public() {
             vary.push("Origin");

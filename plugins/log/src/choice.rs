@@ -2,7 +2,7 @@
 
 /// Which statuses are logged, and how many of them.
 #[derive(Debug)]
-pub struct Choice {
+pub(crate) struct Choice {
     only: Vec<(u16, u16)>,
     /// Requests whose hash is at or above this are left out.
     threshold: f64,
@@ -13,7 +13,7 @@ impl Choice {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn new(only: &[String], min_status: Option<u64>, sample: f64) -> Result<Self, String> {
+    pub(crate) fn new(only: &[String], min_status: Option<u64>, sample: f64) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&sample) {
             return Err(format!("sample {sample} is not between 0 and 1"));
         }
@@ -27,8 +27,9 @@ impl Choice {
 
     /// Whether a request is logged. One that ended without a response (status 0) is nobody's class and passes `only`.
     #[must_use]
-    pub fn logs(&self, status: u16, request_id: &str) -> bool {
-        let listed = self.only.is_empty() || status == 0 || self.only.iter().any(|(from, to)| (*from..=*to).contains(&status));
+    pub(crate) fn logs(&self, status: u16, request_id: &str) -> bool {
+        let listed =
+            self.only.is_empty() || status == 0 || self.only.iter().any(|(from, to)| (*from..=*to).contains(&status));
         listed && (self.threshold >= 1.0 || place(request_id) < self.threshold)
     }
 }
@@ -52,7 +53,9 @@ fn range(text: &str) -> Result<(u16, u16), String> {
 
 /// A request's place between 0 and 1, the same wherever it is logged: its id, hashed (FNV-1a).
 fn place(request_id: &str) -> f64 {
-    let hash = request_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = request_id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     // The upper bits of a short input's FNV are poorly mixed; one multiplicative round (from splitmix64) mixes them.
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     f64::from(u32::try_from((mixed ^ (mixed >> 27)) >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)

@@ -2,7 +2,7 @@
 
 /// One fact of an access record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Field {
+pub(crate) enum Field {
     /// Arrival, RFC 3339.
     Time,
     /// Request method.
@@ -51,7 +51,7 @@ pub enum Field {
 
 /// Names of the keys in a JSON record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
+pub(crate) enum Naming {
     /// `status`, `client_ip`.
     Short,
     /// OpenTelemetry's semantic conventions: `http.response.status_code`, `client.address`.
@@ -85,7 +85,11 @@ const FIELDS: [(Field, &str, &str); 20] = [
 impl Field {
     /// Every field of a JSON record with its key: the fixed ones, then the configured headers.
     #[must_use]
-    pub fn record(naming: Naming, request_headers: &[String], response_headers: &[String]) -> Vec<(String, Self)> {
+    pub(crate) fn record(
+        naming: Naming,
+        request_headers: &[String],
+        response_headers: &[String],
+    ) -> Vec<(String, Self)> {
         let fixed = FIELDS.into_iter().map(|(field, short, otel)| match naming {
             Naming::Short => (short.to_owned(), field),
             Naming::Otel => (otel.to_owned(), field),
@@ -106,7 +110,7 @@ impl Field {
 
     /// The field of a placeholder: a short name, `request.header.NAME` or `response.header.NAME`.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         if let Some(header) = name.strip_prefix("request.header.") {
             return (!header.is_empty()).then(|| Self::RequestHeader(header.to_ascii_lowercase()));
         }

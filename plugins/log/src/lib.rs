@@ -14,6 +14,8 @@ mod choice;
 mod field;
 mod line;
 mod redact;
+#[cfg(test)]
+mod tests;
 
 use std::time::SystemTime;
 
@@ -151,6 +153,7 @@ fn header(headers: Headers<'_>, name: &str) -> Option<String> {
 
 /// When the request came: the host's word (nanoseconds since 1970), or what the duration says.
 fn arrival(end: &End) -> SystemTime {
-    let nanos = end.property(&["request", "time"]).and_then(|time| time.as_ref().try_into().ok()).map(u64::from_le_bytes);
+    let nanos =
+        end.property(&["request", "time"]).and_then(|time| time.as_ref().try_into().ok()).map(u64::from_le_bytes);
     nanos.map_or_else(|| now() - end.duration(), |nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
 }

@@ -7,7 +7,7 @@ const MAX_VALUE: usize = 4096;
 
 /// A fact as it is logged.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Any text, as the client may have written it.
     Text(String),
     /// A count or a status.
@@ -18,7 +18,7 @@ pub enum Value {
 
 /// How a record becomes a line.
 #[derive(Debug)]
-pub enum Format {
+pub(crate) enum Format {
     /// One JSON object; facts that are not known are left out.
     Json(Vec<(String, Field)>),
     /// Text with facts in it; those that are not known are `-`.
@@ -27,7 +27,7 @@ pub enum Format {
 
 /// One part of a template.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Copied.
     Text(String),
     /// Filled in.
@@ -39,7 +39,7 @@ impl Format {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn template(template: &str) -> Result<Self, String> {
+    pub(crate) fn template(template: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut rest = template;
@@ -75,7 +75,7 @@ impl Format {
     }
 
     /// The line of a record, asking `value` for what it needs.
-    pub fn line(&self, mut value: impl FnMut(&Field) -> Option<Value>) -> String {
+    pub(crate) fn line(&self, mut value: impl FnMut(&Field) -> Option<Value>) -> String {
         let mut line = String::with_capacity(512);
         match self {
             Self::Json(fields) => {
@@ -189,9 +189,13 @@ mod tests {
 
     #[test]
     fn a_template_that_cannot_be_filled_in_is_refused() {
-        for (template, hint) in
-            [("{stauts}", "{stauts}"), ("{status", "lone \"{\""), ("status}", "lone \"}\""), ("{}", "{}"), ("a\nb", "one line")]
-        {
+        for (template, hint) in [
+            ("{stauts}", "{stauts}"),
+            ("{status", "lone \"{\""),
+            ("status}", "lone \"}\""),
+            ("{}", "{}"),
+            ("a\nb", "one line"),
+        ] {
             let error = Format::template(template).unwrap_err();
             assert!(error.contains(hint), "{template}: {error}");
         }

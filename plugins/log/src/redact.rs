@@ -6,17 +6,29 @@ use std::collections::BTreeSet;
 const REDACTED: &str = "[redacted]";
 
 /// Headers that carry credentials.
-const HEADERS: [&str; 6] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"];
+const HEADERS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"];
 
 /// Query parameters that carry credentials.
 const QUERY: [&str; 13] = [
-    "access_token", "api_key", "apikey", "api-key", "client_secret", "code", "id_token", "key", "password", "secret", "sig",
-    "signature", "token",
+    "access_token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "client_secret",
+    "code",
+    "id_token",
+    "key",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
 ];
 
 /// The names whose values are secret, in lower case.
 #[derive(Debug)]
-pub struct Redaction {
+pub(crate) struct Redaction {
     headers: BTreeSet<String>,
     query: BTreeSet<String>,
 }
@@ -24,22 +36,26 @@ pub struct Redaction {
 impl Redaction {
     /// The names that are always secret, and these.
     #[must_use]
-    pub fn new(headers: &[String], query: &[String]) -> Self {
+    pub(crate) fn new(headers: &[String], query: &[String]) -> Self {
         let lower = |fixed: &[&str], more: &[String]| {
-            fixed.iter().map(|name| (*name).to_owned()).chain(more.iter().map(|name| name.to_ascii_lowercase())).collect()
+            fixed
+                .iter()
+                .map(|name| (*name).to_owned())
+                .chain(more.iter().map(|name| name.to_ascii_lowercase()))
+                .collect()
         };
         Self { headers: lower(&HEADERS, headers), query: lower(&QUERY, query) }
     }
 
     /// The value of a header as it may be logged.
     #[must_use]
-    pub fn header(&self, name: &str, value: String) -> String {
+    pub(crate) fn header(&self, name: &str, value: String) -> String {
         if self.headers.contains(name) { REDACTED.to_owned() } else { value }
     }
 
     /// A query (without `?`) as it may be logged.
     #[must_use]
-    pub fn query(&self, query: &str) -> String {
+    pub(crate) fn query(&self, query: &str) -> String {
         let mut redacted = String::with_capacity(query.len());
         for (index, pair) in query.split('&').enumerate() {
             if index > 0 {
@@ -59,7 +75,7 @@ impl Redaction {
 
     /// A URL as it may be logged: its query redacted, its user information and its fragment gone.
     #[must_use]
-    pub fn url(&self, url: &str) -> String {
+    pub(crate) fn url(&self, url: &str) -> String {
         let url = url.split_once('#').map_or(url, |(before, _)| before);
         let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
         let mut redacted = match address.split_once("://") {

@@ -5,50 +5,42 @@ use std::time::Duration;
 
 /// One limit of the policy, as clients see it.
 #[derive(Clone, Debug)]
-pub struct Quota {
+pub(crate) struct Quota {
     /// The limit's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Requests per window.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// The window.
-    pub window: Duration,
-}
-
-/// Where one request stands under one limit.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// Index of the limit.
-    pub limit: usize,
-    /// Requests that could still be made at once.
-    pub remaining: u64,
-    /// Until the whole quota is there again.
-    pub reset: Duration,
+    pub(crate) window: Duration,
 }
 
 /// `RateLimit-Policy`: `"default";q=100;w=60`.
 #[must_use]
-pub fn policy<'a>(quotas: impl Iterator<Item = &'a Quota>) -> String {
+pub(crate) fn policy<'a>(quotas: impl Iterator<Item = &'a Quota>) -> String {
     let items: Vec<String> =
         quotas.map(|quota| format!("\"{}\";q={};w={}", quota.name, quota.limit, ceil_seconds(quota.window))).collect();
     items.join(", ")
 }
 
-/// One item of `RateLimit`: `"default";r=50;t=30`.
+/// One item of `RateLimit`: requests that could still be made at once, and until the whole quota is there again:
+/// `"default";r=50;t=30`.
 #[must_use]
-pub fn standing(quota: &Quota, standing: Standing) -> String {
-    format!("\"{}\";r={};t={}", quota.name, standing.remaining, ceil_seconds(standing.reset))
+pub(crate) fn standing(quota: &Quota, remaining: u64, reset: Duration) -> String {
+    format!("\"{}\";r={remaining};t={}", quota.name, ceil_seconds(reset))
 }
 
 /// Whole seconds, rounded up: a client that waits so long has waited long enough.
 #[must_use]
-pub fn ceil_seconds(duration: Duration) -> u64 {
+pub(crate) fn ceil_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 /// A name that may stand in a structured field's string without escapes.
 #[must_use]
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
 }
 
 #[cfg(test)]
@@ -63,8 +55,7 @@ mod tests {
     fn the_fields_are_structured_lists() {
         let quotas = [quota("burst", 10, 1), quota("daily", 1000, 86400)];
         assert_eq!(policy(quotas.iter()), r#""burst";q=10;w=1, "daily";q=1000;w=86400"#);
-        let at = Standing { limit: 0, remaining: 3, reset: Duration::from_millis(1200) };
-        assert_eq!(standing(&quotas[0], at), r#""burst";r=3;t=2"#);
+        assert_eq!(standing(&quotas[0], 3, Duration::from_millis(1200)), r#""burst";r=3;t=2"#);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Part {
 }
 
 /// What a key may be made of.
-pub trait Source {
+pub(crate) trait Source {
     /// The authenticated consumer.
     fn consumer(&self) -> Option<String>;
     /// The client's address.
@@ -46,7 +46,7 @@ pub trait Source {
 
 /// The bucket of a request under a limit. Parts are kept apart by a byte that no part can contain.
 #[must_use]
-pub fn bucket(limit: &str, parts: &[Part], source: &impl Source) -> String {
+pub(crate) fn bucket(limit: &str, parts: &[Part], source: &impl Source) -> String {
     let mut key = limit.to_owned();
     for part in parts {
         let (kind, value) = match part {

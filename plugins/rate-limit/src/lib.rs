@@ -16,15 +16,18 @@
 mod fields;
 mod key;
 mod one_or_many;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sluicegate_sdk::prelude::*;
 
-use fields::{Quota, Standing};
-use key::{Part, Source};
-use one_or_many::OneOrMany;
+use fields::Quota;
+pub use key::Part;
+use key::Source;
+pub use one_or_many::OneOrMany;
 
 /// One limit, or several.
 #[derive(Config)]
@@ -100,11 +103,10 @@ impl Filter for RateLimit {
 
     fn request(&self, req: &mut Request) -> Result {
         let mut shown = Vec::new();
-        for (index, limit) in self.limits.iter().enumerate() {
+        for limit in &self.limits {
             let decision = limit.window.take(&key::bucket(&limit.bucket, &limit.key, &*req), 1)?;
-            let standing = Standing { limit: index, remaining: decision.remaining, reset: decision.reset };
             if limit.headers {
-                shown.push(fields::standing(&limit.quota, standing));
+                shown.push(fields::standing(&limit.quota, decision.remaining, decision.reset));
             }
             if !decision.allowed {
                 counter!("limited", limit = limit.quota.name.as_str()).inc();

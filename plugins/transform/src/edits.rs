@@ -6,7 +6,7 @@ use crate::template::{Facts, Place, Template};
 
 /// Changes to headers or to query parameters.
 #[derive(Debug, Default)]
-pub struct FieldEdits {
+pub(crate) struct FieldEdits {
     remove: Vec<String>,
     rename: Vec<(String, String)>,
     set: Vec<(String, Template)>,
@@ -15,20 +15,20 @@ pub struct FieldEdits {
 
 /// Changes to fields with everything filled in, in the order in which they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filled {
+pub(crate) struct Filled {
     /// Fields that go.
-    pub remove: Vec<String>,
+    pub(crate) remove: Vec<String>,
     /// Fields that get another name.
-    pub rename: Vec<(String, String)>,
+    pub(crate) rename: Vec<(String, String)>,
     /// Fields that have exactly this value.
-    pub set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, String)>,
     /// Fields that come on top.
-    pub add: Vec<(String, String)>,
+    pub(crate) add: Vec<(String, String)>,
 }
 
 /// Changes to a JSON document.
 #[derive(Debug, Default)]
-pub struct JsonEdits {
+pub(crate) struct JsonEdits {
     /// Removals and moves, which have nothing to fill in.
     fixed: Vec<Edit>,
     set: Vec<(Pointer, Value)>,
@@ -40,8 +40,8 @@ pub struct JsonEdits {
 enum Value {
     Plain(serde_json::Value),
     Text(Template),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 /// Fields that belong to the gateway: with them a message could be split or lose its end.
@@ -53,9 +53,12 @@ impl FieldEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn query(config: FieldsConfig) -> Result<Self, String> {
+    pub(crate) fn query(config: FieldsConfig) -> Result<Self, String> {
         let templates = |fields: std::collections::BTreeMap<String, String>| {
-            fields.into_iter().map(|(name, value)| Ok((name, Template::parse(&value)?))).collect::<Result<Vec<_>, String>>()
+            fields
+                .into_iter()
+                .map(|(name, value)| Ok((name, Template::parse(&value)?)))
+                .collect::<Result<Vec<_>, String>>()
         };
         Ok(Self {
             remove: config.remove,
@@ -69,13 +72,14 @@ impl FieldEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn headers(config: FieldsConfig) -> Result<Self, String> {
+    pub(crate) fn headers(config: FieldsConfig) -> Result<Self, String> {
         let mut edits = Self::query(config)?;
         let renamed = edits.rename.iter_mut().flat_map(|(from, to)| [from, to]);
         let valued = edits.set.iter_mut().chain(&mut edits.add).map(|(name, _)| name);
         for name in edits.remove.iter_mut().chain(renamed).chain(valued) {
             name.make_ascii_lowercase();
-            let token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            let token = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
             if !token {
                 return Err(format!("{name:?} is no header name"));
             }
@@ -88,13 +92,13 @@ impl FieldEdits {
 
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.rename.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// The changes for one message.
     #[must_use]
-    pub fn fill(&self, place: Place, facts: &impl Facts) -> Filled {
+    pub(crate) fn fill(&self, place: Place, facts: &impl Facts) -> Filled {
         let fill = |fields: &[(String, Template)]| {
             fields.iter().map(|(name, value)| (name.clone(), value.render(place, facts))).collect()
         };
@@ -103,7 +107,7 @@ impl FieldEdits {
 
     /// Whether a placeholder speaks of the response.
     #[must_use]
-    pub fn needs_response(&self) -> bool {
+    pub(crate) fn needs_response(&self) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
     }
 }
@@ -113,7 +117,7 @@ impl JsonEdits {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn new(config: JsonConfig) -> Result<Self, String> {
+    pub(crate) fn new(config: JsonConfig) -> Result<Self, String> {
         let mut fixed = Vec::new();
         for at in &config.remove {
             fixed.push(Edit::Remove(Pointer::parse(at)?));
@@ -122,20 +126,23 @@ impl JsonEdits {
             fixed.push(Edit::Rename(Pointer::parse(from)?, Pointer::parse(to)?));
         }
         let values = |fields: std::collections::BTreeMap<String, serde_json::Value>| {
-            fields.into_iter().map(|(at, value)| Ok((Pointer::parse(&at)?, Value::new(value)?))).collect::<Result<Vec<_>, String>>()
+            fields
+                .into_iter()
+                .map(|(at, value)| Ok((Pointer::parse(&at)?, Value::new(value)?)))
+                .collect::<Result<Vec<_>, String>>()
         };
         Ok(Self { fixed, set: values(config.set)?, add: values(config.add)? })
     }
 
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// The changes for one document.
     #[must_use]
-    pub fn fill(&self, facts: &impl Facts) -> Vec<Edit> {
+    pub(crate) fn fill(&self, facts: &impl Facts) -> Vec<Edit> {
         let set = self.set.iter().map(|(at, value)| Edit::Set(at.clone(), value.fill(facts)));
         let add = self.add.iter().map(|(at, value)| Edit::Add(at.clone(), value.fill(facts)));
         self.fixed.iter().cloned().chain(set).chain(add).collect()
@@ -143,7 +150,7 @@ impl JsonEdits {
 
     /// Whether a placeholder speaks of the response.
     #[must_use]
-    pub fn needs_response(&self) -> bool {
+    pub(crate) fn needs_response(&self) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
     }
 }
@@ -154,7 +161,10 @@ impl Value {
             serde_json::Value::String(text) => Self::Text(Template::parse(&text)?),
             serde_json::Value::Array(items) => Self::Array(items.into_iter().map(Self::new).collect::<Result<_, _>>()?),
             serde_json::Value::Object(members) => Self::Object(
-                members.into_iter().map(|(name, value)| Ok((name, Self::new(value)?))).collect::<Result<_, String>>()?,
+                members
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, Self::new(value)?)))
+                    .collect::<Result<_, String>>()?,
             ),
             plain => Self::Plain(plain),
         })
@@ -209,7 +219,8 @@ mod tests {
         for name in ["Content-Length", "transfer-encoding", ":path", "a b", ""] {
             let config = FieldsConfig { remove: vec![name.to_owned()], ..FieldsConfig::default() };
             assert!(FieldEdits::headers(config).is_err(), "{name}");
-            let config = FieldsConfig { rename: [("x-a".to_owned(), name.to_owned())].into(), ..FieldsConfig::default() };
+            let config =
+                FieldsConfig { rename: [("x-a".to_owned(), name.to_owned())].into(), ..FieldsConfig::default() };
             assert!(FieldEdits::headers(config).is_err(), "{name}");
         }
     }

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 /// A place in a document, as its reference tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
+pub(crate) struct Pointer(Vec<String>);
 
 /// One change with everything filled in.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// The value goes.
     Remove(Pointer),
     /// The value moves.
@@ -28,7 +28,7 @@ pub enum Edit {
 ///
 /// # Errors
 /// It is not JSON.
-pub fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Error> {
     let mut root = Node::Raw(serde_json::from_slice(document)?);
     for edit in edits {
         match edit {
@@ -47,7 +47,7 @@ pub fn apply(document: &[u8], edits: &[Edit]) -> Result<Vec<u8>, serde_json::Err
 
 /// Whether a `Content-Type` says JSON.
 #[must_use]
-pub fn is_json(content_type: &str) -> bool {
+pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -57,7 +57,7 @@ impl Pointer {
     ///
     /// # Errors
     /// How it should be written.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let tokens = text.strip_prefix('/').ok_or_else(|| format!("{text:?} is no JSON Pointer: write \"/{text}\""))?;
         Ok(Self(tokens.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect()))
     }
@@ -66,8 +66,8 @@ impl Pointer {
 /// A document, taken apart as far as was necessary.
 enum Node {
     Raw(Box<RawValue>),
-    Object(Vec<(String, Node)>),
-    Array(Vec<Node>),
+    Object(Vec<(String, Self)>),
+    Array(Vec<Self>),
     Value(serde_json::Value),
 }
 
@@ -234,7 +234,10 @@ mod tests {
         assert_eq!(edited("[1,2,3]", Edit::Remove(at("/1"))), "[1,3]");
         assert_eq!(edited("[1,2,3]", Edit::Remove(at("/01"))), "[1,2,3]");
         assert_eq!(edited(r#"{"a/b":1,"m~n":2}"#, Edit::Remove(at("/a~1b"))), r#"{"m~n":2}"#);
-        assert_eq!(edited(r#"{"a":{"b":[1]},"c":2}"#, Edit::Rename(at("/a/b"), at("/x/y"))), r#"{"a":{},"c":2,"x":{"y":[1]}}"#);
+        assert_eq!(
+            edited(r#"{"a":{"b":[1]},"c":2}"#, Edit::Rename(at("/a/b"), at("/x/y"))),
+            r#"{"a":{},"c":2,"x":{"y":[1]}}"#
+        );
         assert_eq!(edited(r#"{"c":2}"#, Edit::Rename(at("/a"), at("/c"))), r#"{"c":2}"#);
         assert_eq!(edited(r#"{"a":1,"c":2}"#, Edit::Rename(at("/a"), at("/c"))), r#"{"c":1}"#);
     }
@@ -272,7 +275,11 @@ mod tests {
 
     #[test]
     fn later_edits_see_what_earlier_ones_made() {
-        let edits = [Edit::Set(at("/a"), json!({"b": [1]})), Edit::Set(at("/a/b/0"), json!(2)), Edit::Rename(at("/a/b"), at("/c"))];
+        let edits = [
+            Edit::Set(at("/a"), json!({"b": [1]})),
+            Edit::Set(at("/a/b/0"), json!(2)),
+            Edit::Rename(at("/a/b"), at("/c")),
+        ];
         assert_eq!(apply(b"{}", &edits).unwrap(), br#"{"a":{},"c":[2]}"#);
     }
 

@@ -18,6 +18,8 @@ mod json;
 mod path;
 mod query;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use sluicegate_sdk::prelude::*;
 
@@ -63,7 +65,11 @@ impl Filter for Transform {
         let document = (!edits.json.is_empty() && says_json(req.headers())).then(|| edits.json.fill(&*req));
         edits.rewrite(req)?;
         if let Some(edits) = document {
-            ensure!(!req.headers().contains("content-encoding"), 415, "The body has a content encoding, which is not read here.");
+            ensure!(
+                !req.headers().contains("content-encoding"),
+                415,
+                "The body has a content encoding, which is not read here."
+            );
             let body = req.body().await?;
             if !body.is_empty() {
                 req.set_body(json::apply(&body, &edits).or_reply(400, "The body is not JSON.")?);

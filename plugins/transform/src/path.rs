@@ -7,7 +7,7 @@ use crate::template::{Facts, Place, Template};
 
 /// A checked change.
 #[derive(Debug)]
-pub enum PathEdit {
+pub(crate) enum PathEdit {
     /// The whole path.
     Set(Template),
     /// A prefix of whole segments.
@@ -26,7 +26,7 @@ impl PathEdit {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn new(config: &PathConfig) -> Result<Self, String> {
+    pub(crate) fn new(config: &PathConfig) -> Result<Self, String> {
         let rooted = |path: &str| {
             if path.starts_with('/') { Ok(()) } else { Err(format!("path {path:?} does not begin with \"/\"")) }
         };
@@ -50,7 +50,7 @@ impl PathEdit {
 
     /// The new path; `None`: it stays.
     #[must_use]
-    pub fn apply(&self, path: &str, facts: &impl Facts) -> Option<String> {
+    pub(crate) fn apply(&self, path: &str, facts: &impl Facts) -> Option<String> {
         match self {
             Self::Set(template) => Some(template.render(Place::Path, facts)),
             Self::Prefix { from, to } => {
@@ -68,7 +68,7 @@ impl PathEdit {
 
 /// Whether a path climbs (`..`, also encoded): what was filled in must not lead out of where the configuration points.
 #[must_use]
-pub fn climbs(path: &str) -> bool {
+pub(crate) fn climbs(path: &str) -> bool {
     path.split('/').any(|segment| {
         let segment = segment.to_ascii_lowercase().replace("%2e", ".");
         matches!(segment.as_str(), "." | "..")

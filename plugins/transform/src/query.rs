@@ -11,7 +11,7 @@ struct Pair {
 
 /// A query (without `?`) with the changes made.
 #[must_use]
-pub fn apply(edits: &Filled, query: &str) -> String {
+pub(crate) fn apply(edits: &Filled, query: &str) -> String {
     let mut pairs: Vec<Pair> = query.split('&').filter(|raw| !raw.is_empty()).map(Pair::read).collect();
     pairs.retain(|pair| !edits.remove.contains(&pair.name));
     for (from, to) in &edits.rename {
@@ -47,12 +47,6 @@ impl Pair {
     }
 }
 
-/// The first value of a parameter, decoded.
-#[must_use]
-pub fn first(query: &str, name: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +74,5 @@ mod tests {
     fn a_parameter_without_a_value_is_renamed() {
         let edits = Filled { rename: pairs(&[("a", "b c")]), ..Filled::default() };
         assert_eq!(apply(&edits, "a&a=&a=1"), "b%20c&b%20c=&b%20c=1");
-    }
-
-    #[test]
-    fn the_first_value_is_found_decoded() {
-        assert_eq!(first("a=1&%62=x%2Fy+z&b=2", "b").as_deref(), Some("x/y z"));
-        assert_eq!(first("a", "a").as_deref(), Some(""));
-        assert_eq!(first("a=%zz%4", "a").as_deref(), Some("%zz%4"));
-        assert_eq!(first("a=1", "c"), None);
     }
 }

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placeholder {
+pub(crate) enum Placeholder {
     /// `{request.header.NAME}`: all its values, joined by commas.
     RequestHeader(String),
     /// `{request.query.NAME}`: the first value, decoded.
@@ -30,14 +30,14 @@ pub enum Placeholder {
 }
 
 /// What placeholders are filled from. What is not known is empty.
-pub trait Facts {
+pub(crate) trait Facts {
     /// The value of a placeholder, as the client may have written it.
     fn value(&self, placeholder: &Placeholder) -> String;
 }
 
 /// The place a value is filled into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// A header's value: no control characters.
     Header,
     /// A path segment: percent-encoded, slashes too; `{request.path}` stays as it is.
@@ -48,7 +48,7 @@ pub enum Place {
 
 /// A value with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -61,7 +61,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(template: &str) -> Result<Self, String> {
+    pub(crate) fn parse(template: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut rest = template;
@@ -93,7 +93,7 @@ impl Template {
 
     /// Whether a placeholder speaks of the response.
     #[must_use]
-    pub fn needs_response(&self) -> bool {
+    pub(crate) fn needs_response(&self) -> bool {
         self.0.iter().any(|piece| {
             matches!(piece, Piece::Placeholder(Placeholder::ResponseStatus | Placeholder::ResponseHeader(_)))
         })
@@ -101,7 +101,7 @@ impl Template {
 
     /// The value with everything filled in.
     #[must_use]
-    pub fn render(&self, place: Place, facts: &impl Facts) -> String {
+    pub(crate) fn render(&self, place: Place, facts: &impl Facts) -> String {
         let mut rendered = String::new();
         for piece in &self.0 {
             match piece {
@@ -109,7 +109,9 @@ impl Template {
                 Piece::Placeholder(placeholder) => {
                     let value = facts.value(placeholder);
                     match place {
-                        Place::Header => rendered.extend(value.chars().filter(|char| *char == '\t' || !char.is_control())),
+                        Place::Header => {
+                            rendered.extend(value.chars().filter(|char| *char == '\t' || !char.is_control()))
+                        }
                         Place::Path if *placeholder != Placeholder::RequestPath => encode(&mut rendered, &value),
                         Place::Path | Place::Text => rendered.push_str(&value),
                     }
@@ -150,7 +152,7 @@ impl Placeholder {
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Appends `text` percent-encoded.
-pub fn encode(encoded: &mut String, text: &str) {
+pub(crate) fn encode(encoded: &mut String, text: &str) {
     encoded.extend(utf8_percent_encode(text, RESERVED));
 }
 

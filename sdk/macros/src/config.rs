@@ -107,7 +107,8 @@ fn field_reader(target: &TokenStream, name: &str, ty: &Type, options: &Options) 
     };
     let checks = [("at_least", &options.min), ("at_most", &options.max)].into_iter().filter_map(|(check, bound)| {
         let (check, bound) = (format_ident!("{check}"), bound.as_ref()?);
-        Some(quote!(fields.#check(#name, &value, (#bound) as f64)?;))
+        let text = json_literal(bound).unwrap_or_default();
+        Some(quote!(fields.#check(#name, &value, (#bound) as f64, #text)?;))
     });
     let checks: Vec<_> = checks.collect();
     if checks.is_empty() { quote!(#target: #value) } else { quote!(#target: { let value = #value; #(#checks)* value }) }

@@ -52,24 +52,24 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Checks a lower bound.
+    /// Checks a lower bound, `text` as it was written.
     ///
     /// # Errors
     /// `value` is smaller.
-    pub fn at_least<T: Number>(&self, name: &str, value: &T, min: f64) -> Result<(), ConfigError> {
+    pub fn at_least<T: Number>(&self, name: &str, value: &T, min: f64, text: &str) -> Result<(), ConfigError> {
         match value.number() {
-            Some(number) if number < min => Err(self.at.field(name).error(format!("must be at least {min}"))),
+            Some(number) if number < min => Err(self.at.field(name).error(format!("must be at least {text}"))),
             _ => Ok(()),
         }
     }
 
-    /// Checks an upper bound.
+    /// Checks an upper bound, `text` as it was written.
     ///
     /// # Errors
     /// `value` is larger.
-    pub fn at_most<T: Number>(&self, name: &str, value: &T, max: f64) -> Result<(), ConfigError> {
+    pub fn at_most<T: Number>(&self, name: &str, value: &T, max: f64, text: &str) -> Result<(), ConfigError> {
         match value.number() {
-            Some(number) if number > max => Err(self.at.field(name).error(format!("must be at most {max}"))),
+            Some(number) if number > max => Err(self.at.field(name).error(format!("must be at most {text}"))),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! One exchange through the filter: request, upstream, response, end.
 //!
 //! A head that is held does not hold back body callbacks (StopIteration, what our manifest asks for), and a filter is called only
-//! for what its manifest lists. After every callback everything that is due is delivered, so answers come between two pieces of a
+//! for what its manifest lists; trailers are not in it. Other hosts know no manifest and call for everything. After every callback everything that is due is delivered, so answers come between two pieces of a
 //! body; what is delayed comes when the exchange cannot go on without it.
 
 use std::rc::Rc;
@@ -88,9 +88,10 @@ impl<F: Filter> Run<'_, F> {
     /// Takes one message through the filter.
     fn half(&self, direction: Direction, message: Message) -> Ended {
         let callbacks = Engine::<F>::callbacks();
+        let everything = !self.harness.world.borrow().extensions;
         let (head, body) = match direction {
-            Direction::Request => (callbacks.request, callbacks.request_body),
-            Direction::Response => (callbacks.response, callbacks.response_body),
+            Direction::Request => (callbacks.request || everything, callbacks.request_body || everything),
+            Direction::Response => (callbacks.response || everything, callbacks.response_body || everything),
         };
         let empty = message.chunks.is_empty() && !message.trailers;
         self.side(direction, |side| *side = Side { fields: message.fields, held: true, empty, ..Side::default() });
@@ -104,8 +105,13 @@ impl<F: Filter> Run<'_, F> {
         } else {
             self.release(direction, &mut passed);
         }
-        let last = message.chunks.len().saturating_sub(1);
-        for (index, chunk) in message.chunks.into_iter().enumerate() {
+        let mut chunks = message.chunks;
+        if message.trailers {
+            // The end comes with the trailers, not with the last piece.
+            chunks.push(Bytes::new());
+        }
+        let last = chunks.len().saturating_sub(1);
+        for (index, chunk) in chunks.into_iter().enumerate() {
             let size = self.side(direction, |side| {
                 let buffer = side.buffer.get_or_insert_default();
                 buffer.extend_from_slice(&chunk);
@@ -115,20 +121,18 @@ impl<F: Filter> Run<'_, F> {
                 let status = if direction == Direction::Request { 413 } else { 502 };
                 return Ended::Reply(Reply::new(status));
             }
-            let end = index == last && !message.trailers;
+            let end = index == last;
             if head && body {
-                let action = self.call(|| self.stream.body(direction, size, end));
+                let trailers = everything && message.trailers && end;
+                let action = self.call(|| match trailers {
+                    true => self.stream.trailers(direction),
+                    false => self.stream.body(direction, size, end),
+                });
                 if let Some(ended) = self.after(direction, action, &mut paused, &mut passed) {
                     return ended;
                 }
             } else if !paused {
                 self.release(direction, &mut passed);
-            }
-        }
-        if message.trailers && head && body {
-            let action = self.call(|| self.stream.trailers(direction));
-            if let Some(ended) = self.after(direction, action, &mut paused, &mut passed) {
-                return ended;
             }
         }
         self.wait(direction, paused, passed)

@@ -8,30 +8,33 @@ use super::Refusal;
 
 /// The claims that a token must make.
 #[derive(Debug, Default)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// Any of these issuers; empty: any at all.
-    pub issuers: Vec<String>,
+    pub(crate) issuers: Vec<String>,
     /// Any of these audiences; empty: any at all.
-    pub audiences: Vec<String>,
+    pub(crate) audiences: Vec<String>,
     /// Claims that must be there.
-    pub required: Vec<String>,
+    pub(crate) required: Vec<String>,
     /// How far the clocks of issuer and gateway may be apart.
-    pub leeway: Duration,
+    pub(crate) leeway: Duration,
 }
 
 impl Expected {
     /// Whether a token of this issuer could be acceptable: decides which provider looks at it.
     #[must_use]
-    pub fn is_from(&self, claims: &Map<String, Value>) -> bool {
+    pub(crate) fn is_from(&self, claims: &Map<String, Value>) -> bool {
         self.issuers.is_empty()
-            || claims.get("iss").and_then(Value::as_str).is_some_and(|issuer| self.issuers.iter().any(|expected| expected == issuer))
+            || claims
+                .get("iss")
+                .and_then(Value::as_str)
+                .is_some_and(|issuer| self.issuers.iter().any(|expected| expected == issuer))
     }
 
     /// Checks a verified token's claims (RFC 7519 §4.1) at this time.
     ///
     /// # Errors
     /// The first that is not as expected.
-    pub fn check(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<(), Refusal> {
         if !self.is_from(claims) {
             return Err(Refusal::Issuer);
         }
@@ -57,7 +60,8 @@ impl Expected {
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {
-        let ours = |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|expected| expected == name));
+        let ours =
+            |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|expected| expected == name));
         match audience {
             Some(Value::Array(names)) => names.iter().any(ours),
             Some(name) => ours(name),
@@ -78,7 +82,7 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal>
 /// A claim as the value of a header: text as it is, everything else as JSON. A name that begins with `/` is a JSON Pointer.
 /// `None`: there is none, or it could not stand in a header.
 #[must_use]
-pub fn header_value(claims: &Map<String, Value>, name: &str) -> Option<String> {
+pub(crate) fn header_value(claims: &Map<String, Value>, name: &str) -> Option<String> {
     let claim = match name.strip_prefix('/') {
         Some(pointer) => {
             let (first, rest) = pointer.find('/').map_or((pointer, ""), |slash| pointer.split_at(slash));

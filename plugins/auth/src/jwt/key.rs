@@ -24,9 +24,9 @@ const SHA256_PREFIX: [u8; 19] =
 
 /// One key.
 #[derive(Clone)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its name, by which tokens ask for it. A key without a name serves tokens with any.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     material: Material,
 }
 
@@ -60,7 +60,7 @@ impl Key {
     ///
     /// # Errors
     /// It is too short.
-    pub fn secret(secret: &[u8]) -> Result<Self, String> {
+    pub(crate) fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.len() < MIN_SECRET {
             return Err(format!("a secret for HS256 has at least {MIN_SECRET} bytes (RFC 7518)"));
         }
@@ -72,12 +72,14 @@ impl Key {
     ///
     /// # Errors
     /// It is something else.
-    pub fn pem(pem: &str) -> Result<Self, String> {
+    pub(crate) fn pem(pem: &str) -> Result<Self, String> {
         let pem = pem.trim();
         if pem.contains("PRIVATE KEY") {
             return Err("a private key has no place here: openssl pkey -pubout makes the public key of it".to_owned());
         }
-        let rsa = rsa::pkcs8::DecodePublicKey::from_public_key_pem(pem).ok().or_else(|| RsaPublicKey::from_pkcs1_pem(pem).ok());
+        let rsa = rsa::pkcs8::DecodePublicKey::from_public_key_pem(pem)
+            .ok()
+            .or_else(|| RsaPublicKey::from_pkcs1_pem(pem).ok());
         if let Some(key) = rsa {
             return Ok(Self { id: None, material: Material::rsa(key)? });
         }
@@ -87,14 +89,15 @@ impl Key {
         if let Ok(key) = ed25519_dalek::pkcs8::DecodePublicKey::from_public_key_pem(pem) {
             return Ok(Self { id: None, material: Material::ed25519(key)? });
         }
-        Err("this is no public key in PEM (RSA, P-256 or Ed25519); of a certificate, openssl x509 -pubkey prints it".to_owned())
+        Err("this is no public key in PEM (RSA, P-256 or Ed25519); of a certificate, openssl x509 -pubkey prints it"
+            .to_owned())
     }
 
     /// A key of a set; `None`: it is for something else (encryption, an algorithm that is not understood).
     ///
     /// # Errors
     /// It is meant for signatures and broken.
-    pub fn jwk(json: &serde_json::Value) -> Result<Option<Self>, String> {
+    pub(crate) fn jwk(json: &serde_json::Value) -> Result<Option<Self>, String> {
         let jwk = Jwk::deserialize(json).map_err(|error| format!("a JSON Web Key is broken: {error}"))?;
         let for_signatures = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
             && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
@@ -111,15 +114,20 @@ impl Key {
     ///
     /// # Errors
     /// It is no set, or has no key that could be used. Single broken keys are passed over.
-    pub fn set(json: &serde_json::Value) -> Result<Vec<Self>, String> {
-        let keys = json.get("keys").and_then(serde_json::Value::as_array).ok_or("a JSON Web Key Set has an array \"keys\"")?;
+    pub(crate) fn set(json: &serde_json::Value) -> Result<Vec<Self>, String> {
+        let keys =
+            json.get("keys").and_then(serde_json::Value::as_array).ok_or("a JSON Web Key Set has an array \"keys\"")?;
         let usable: Vec<Self> = keys.iter().take(MAX_KEYS).filter_map(|key| Self::jwk(key).ok().flatten()).collect();
-        if usable.is_empty() { Err("the JSON Web Key Set has no key for HS256, RS256, ES256 or EdDSA".to_owned()) } else { Ok(usable) }
+        if usable.is_empty() {
+            Err("the JSON Web Key Set has no key for HS256, RS256, ES256 or EdDSA".to_owned())
+        } else {
+            Ok(usable)
+        }
     }
 
     /// The algorithm of its signatures.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.material {
             Material::Hmac(_) => Algorithm::Hs256,
             Material::Rsa(_) => Algorithm::Rs256,
@@ -130,16 +138,15 @@ impl Key {
 
     /// Whether `signature` is this key's on `signed`.
     #[must_use]
-    pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             Material::Hmac(hmac) => hmac.as_ref().clone().chain_update(signed).verify_slice(signature).is_ok(),
             Material::Rsa(key) => {
                 let scheme = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256_PREFIX.into() };
                 key.verify(scheme, &Sha256::digest(signed), signature).is_ok()
             }
-            Material::P256(key) => {
-                p256::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(signed, &signature).is_ok())
-            }
+            Material::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(signed, &signature).is_ok()),
             Material::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok()),
         }
@@ -186,6 +193,10 @@ impl Material {
     }
 
     fn ed25519(key: ed25519_dalek::VerifyingKey) -> Result<Self, String> {
-        if key.is_weak() { Err("this Ed25519 key verifies everything".to_owned()) } else { Ok(Self::Ed25519(Box::new(key))) }
+        if key.is_weak() {
+            Err("this Ed25519 key verifies everything".to_owned())
+        } else {
+            Ok(Self::Ed25519(Box::new(key)))
+        }
     }
 }

@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use sluicegate_sdk::prelude::*;
 
-pub use claims::{Expected, header_value};
-pub use key::Key;
-pub use remote::Remote;
-pub use token::{Algorithm, Token};
+pub(crate) use claims::{Expected, header_value};
+pub(crate) use key::Key;
+pub(crate) use remote::Remote;
+pub(crate) use token::{Algorithm, Token};
 
 use crate::recent::{Recent, fingerprint};
 
@@ -27,7 +27,7 @@ const MAX_TRIES: usize = 8;
 
 /// Why a token was refused. For the log and metrics; the client learns the public part only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Not a token at all.
     Malformed,
     /// An algorithm or an extension that is not accepted.
@@ -51,7 +51,7 @@ pub enum Refusal {
 impl Refusal {
     /// A word for metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Algorithm => "algorithm",
@@ -67,7 +67,7 @@ impl Refusal {
 
     /// What the client may know: its clock, but not how close a forged token came.
     #[must_use]
-    pub const fn public(self) -> &'static str {
+    pub(crate) const fn public(self) -> &'static str {
         match self {
             Self::Expired => "The token has expired.",
             Self::Early => "The token is not valid yet.",
@@ -83,26 +83,26 @@ impl fmt::Display for Refusal {
 }
 
 /// One issuer of tokens.
-pub struct Provider {
+pub(crate) struct Provider {
     /// What tokens must claim.
-    pub expected: Expected,
+    pub(crate) expected: Expected,
     /// Algorithms that are accepted.
-    pub algorithms: Vec<Algorithm>,
+    pub(crate) algorithms: Vec<Algorithm>,
     /// Keys from the configuration.
-    pub keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
     /// Keys from elsewhere.
-    pub remote: Option<Remote>,
+    pub(crate) remote: Option<Remote>,
     /// The claim that names the consumer.
-    pub consumer: String,
+    pub(crate) consumer: String,
     /// Claims that become headers: claim, header.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     verified: Recent,
 }
 
 impl Provider {
     /// A provider without any keys.
     #[must_use]
-    pub fn new(expected: Expected) -> Self {
+    pub(crate) fn new(expected: Expected) -> Self {
         Self {
             expected,
             algorithms: Vec::new(),
@@ -119,10 +119,12 @@ impl Provider {
     ///
     /// # Errors
     /// A fault: there never were any keys, so nobody's token can be judged.
-    pub async fn accept(&self, token: &Token<'_>, text: &str) -> Result<Result<(), Refusal>> {
+    pub(crate) async fn accept(&self, token: &Token<'_>, text: &str) -> Result<Result<(), Refusal>> {
         let verdict = self.verify(token, text, now());
-        let Some(remote) = self.remote.as_ref().filter(|_| verdict == Err(Refusal::UnknownKey)) else { return Ok(verdict) };
-        remote.refresh_for_token().await?;
+        let Some(remote) = self.remote.as_ref().filter(|_| verdict == Err(Refusal::UnknownKey)) else {
+            return Ok(verdict);
+        };
+        remote.refresh_for_token().await;
         if remote.is_empty() && self.keys.is_empty() {
             return Err(Fault::new("no key set could be fetched yet").into());
         }
@@ -133,7 +135,7 @@ impl Provider {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn verify(&self, token: &Token<'_>, text: &str, now: SystemTime) -> Result<(), Refusal> {
+    pub(crate) fn verify(&self, token: &Token<'_>, text: &str, now: SystemTime) -> Result<(), Refusal> {
         if !self.algorithms.contains(&token.algorithm) {
             return Err(Refusal::Algorithm);
         }

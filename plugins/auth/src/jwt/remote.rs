@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A key set elsewhere.
-pub struct Remote {
+pub(crate) struct Remote {
     upstream: Upstream,
     path: String,
     set: RefCell<Rc<KeySet>>,
@@ -31,11 +31,11 @@ pub struct Remote {
 
 /// The keys of one fetch.
 #[derive(Default)]
-pub struct KeySet {
+pub(crate) struct KeySet {
     /// Counts the fetches: what an older set verified does not count any more.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Public keys only.
-    pub keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
 }
 
 /// Ends `busy` also when the request that fetches is cancelled.
@@ -50,24 +50,24 @@ impl Drop for Busy<'_> {
 impl Remote {
     /// A set at `path` of an upstream.
     #[must_use]
-    pub fn new(upstream: Upstream, path: String) -> Self {
+    pub(crate) fn new(upstream: Upstream, path: String) -> Self {
         Self { upstream, path, set: RefCell::default(), tried: Cell::new(None), busy: Cell::new(false) }
     }
 
     /// The last good set.
     #[must_use]
-    pub fn keys(&self) -> Rc<KeySet> {
+    pub(crate) fn keys(&self) -> Rc<KeySet> {
         Rc::clone(&self.set.borrow())
     }
 
     /// Whether no set was ever fetched.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.set.borrow().keys.is_empty()
     }
 
     /// Fetches the set. A failure leaves the last good one in place.
-    pub async fn refresh(&self) {
+    pub(crate) async fn refresh(&self) {
         if self.busy.replace(true) {
             return;
         }
@@ -81,28 +81,33 @@ impl Remote {
             Err(error) => {
                 counter!("jwks_failures").inc();
                 let serving = self.set.borrow().keys.len();
-                warn!("The key set {}{} could not be fetched ({serving} older keys go on serving): {error}", self.upstream.name(), self.path);
+                warn!(
+                    "The key set {}{} could not be fetched ({serving} older keys go on serving): {error}",
+                    self.upstream.name(),
+                    self.path
+                );
             }
         }
     }
 
     /// Waits for a fetch that is under way, or makes one if the last is long enough ago.
-    ///
-    /// # Errors
-    /// The host has no timers.
-    pub async fn refresh_for_token(&self) -> Result {
+    pub(crate) async fn refresh_for_token(&self) {
         if self.busy.get() {
             while self.busy.get() {
-                sleep(POLL).await?;
+                sleep(POLL).await;
             }
         } else if self.tried.get().is_none_or(|tried| now() >= tried + COOLDOWN) {
             self.refresh().await;
         }
-        Ok(())
     }
 
     async fn fetch(&self) -> Result<Vec<Key>> {
-        let answer = self.upstream.get(&self.path).header("accept", "application/jwk-set+json, application/json").timeout(TIMEOUT).await?;
+        let answer = self
+            .upstream
+            .get(&self.path)
+            .header("accept", "application/jwk-set+json, application/json")
+            .timeout(TIMEOUT)
+            .await?;
         if !answer.is_success() {
             return Err(Fault::new(format!("status {}", answer.status())).into());
         }

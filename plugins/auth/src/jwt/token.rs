@@ -14,7 +14,7 @@ const MAX_TOKEN: usize = 16 * 1024;
 
 /// The signature algorithms that are understood. `none` is not one of them, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
+pub(crate) enum Algorithm {
     /// HMAC with SHA-256.
     Hs256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -26,23 +26,23 @@ pub enum Algorithm {
 }
 
 /// A token whose signature has not been verified.
-pub struct Token<'a> {
+pub(crate) struct Token<'a> {
     /// What the sender says it is signed with; a key only verifies signatures of its own algorithm.
-    pub algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
     /// Which key the sender says it is; only ever compared with the names of known keys.
-    pub key_id: Option<String>,
+    pub(crate) key_id: Option<String>,
     /// What is signed.
-    pub signed: &'a [u8],
+    pub(crate) signed: &'a [u8],
     /// The signature.
-    pub signature: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
     /// The claims.
-    pub claims: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
 }
 
 impl Algorithm {
     /// Its name in a token (case matters, RFC 7515 §4.1.1).
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "HS256" => Self::Hs256,
             "RS256" => Self::Rs256,
@@ -58,7 +58,7 @@ impl<'a> Token<'a> {
     ///
     /// # Errors
     /// It is not one, or asks for something that is not understood here.
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Refusal> {
         if text.len() > MAX_TOKEN {
             return Err(Refusal::Malformed);
         }
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_apart() {
-        let text = token(r#"{"typ":"JWT","alg":"HS256","kid":"k1","jku":"https://evil.example"}"#, r#"{"sub":"alice"}"#);
+        let text =
+            token(r#"{"typ":"JWT","alg":"HS256","kid":"k1","jku":"https://evil.example"}"#, r#"{"sub":"alice"}"#);
         let token = Token::parse(&text).unwrap();
         assert_eq!((token.algorithm, token.key_id.as_deref()), (Algorithm::Hs256, Some("k1")));
         assert_eq!(token.signed, text.rsplit_once('.').unwrap().0.as_bytes());
@@ -159,7 +160,9 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        for header in ["", "[]", "null", "{}", r#"{"alg":5}"#, r#"{"alg":"HS256","kid":5}"#, r#"{"alg":"HS256","alg":"HS256"}"#] {
+        for header in
+            ["", "[]", "null", "{}", r#"{"alg":5}"#, r#"{"alg":"HS256","kid":5}"#, r#"{"alg":"HS256","alg":"HS256"}"#]
+        {
             assert_eq!(refusal(&token(header, "{}")), Some(Refusal::Malformed), "{header}");
         }
         let header = r#"{"alg":"HS256"}"#;
@@ -167,10 +170,24 @@ mod tests {
             assert_eq!(refusal(&token(header, payload)), Some(Refusal::Malformed), "{payload}");
         }
         let good = token(header, "{}");
-        for text in ["", ".", "..", "...", "a.b", &format!("{good}."), &format!("{good}="), &format!("{good} "), &format!(" {good}"), &good.replace('.', "..")] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "...",
+            "a.b",
+            &format!("{good}."),
+            &format!("{good}="),
+            &format!("{good} "),
+            &format!(" {good}"),
+            &good.replace('.', ".."),
+        ] {
             assert_eq!(refusal(text), Some(Refusal::Malformed), "{text}");
         }
-        assert_eq!(refusal(&token(header, &format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TOKEN)))), Some(Refusal::Malformed));
+        assert_eq!(
+            refusal(&token(header, &format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_TOKEN)))),
+            Some(Refusal::Malformed)
+        );
         // Bits that base64 does not use must be zero, or one token would have several spellings.
         assert!(refusal(&good.replace("c2ln", "c2h")).is_some());
     }

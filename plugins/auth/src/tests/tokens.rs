@@ -72,6 +72,10 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+pub(crate) fn decode(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
 pub(crate) fn with_signature(signed: &str, signature: &[u8]) -> String {
     format!("{signed}.{}", encode(signature))
 }
