@@ -5,7 +5,7 @@ use std::fmt;
 use crate::reply::Reply;
 
 /// What phase functions return.
-pub type Result<T = ()> = core::result::Result<T, Error>;
+pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
 /// Why a phase did not let the message pass.
 #[derive(Debug)]
