@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 mod compile;
 
 /// Plugin names, in the order of the table.
-const PLUGINS: [&str; 4] = ["cors", "log", "rate-limit", "transform"];
+const PLUGINS: [&str; 5] = ["auth", "cors", "log", "rate-limit", "transform"];
 
 fn main() {
     println!("cargo:rerun-if-changed=compile.rs");

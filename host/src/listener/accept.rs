@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
 use super::balance::{Balance, Handed, Open};
@@ -23,8 +23,8 @@ const REST: Duration = Duration::from_millis(20);
 pub struct Worker {
     /// Its place in the [`Balance`].
     pub index: usize,
-    /// Its share of every listening address.
-    pub listeners: Vec<std::net::TcpListener>,
+    /// Which addresses to listen on from now on.
+    pub sockets: mpsc::Receiver<Sockets>,
     /// Connections that other workers hand over.
     pub handed: mpsc::Receiver<Handed>,
     /// Shared by all workers.
@@ -35,6 +35,15 @@ pub struct Worker {
     pub drain: Drain,
 }
 
+/// A change of the addresses that a worker listens on, each as it stands in the configuration.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// This worker's sockets of new addresses.
+    pub open: Vec<(SocketAddr, std::net::TcpListener)>,
+    /// Addresses that are not listened on any more; their connections go on.
+    pub close: Vec<SocketAddr>,
+}
+
 impl Worker {
     /// Serves until draining, then until the last connection has ended or the configuration's drain timeout has passed;
     /// what is open then is closed. Must run within a [`tokio::task::LocalSet`].
@@ -42,26 +51,29 @@ impl Worker {
     /// # Errors
     /// A listener cannot be used.
     pub async fn run(self) -> io::Result<()> {
-        let Self { index, listeners, mut handed, balance, proxy, drain } = self;
+        let Self { index, mut sockets, mut handed, balance, proxy, drain } = self;
         let (accepted, mut arriving) = mpsc::channel(1);
-        let mut accepting = JoinSet::new();
-        for listener in listeners {
-            listener.set_nonblocking(true)?;
-            let acceptor = Acceptor {
-                listener: TcpListener::from_std(listener)?,
-                balance: Arc::clone(&balance),
-                index,
-                proxy: Rc::clone(&proxy),
-                accepted: accepted.clone(),
-            };
-            accepting.spawn_local(acceptor.run());
-        }
+        let mut accepting = Accepting::default();
         let mut connections = JoinSet::new();
         let mut ending = drain.clone();
         let mut ending = std::pin::pin!(ending.wait());
         loop {
             tokio::select! {
                 () = ending.as_mut() => break,
+                Some(Sockets { open, close }) = sockets.recv() => {
+                    accepting.close(&close);
+                    for (configured, listener) in open {
+                        listener.set_nonblocking(true)?;
+                        let acceptor = Acceptor {
+                            listener: TcpListener::from_std(listener)?,
+                            balance: Arc::clone(&balance),
+                            index,
+                            proxy: Rc::clone(&proxy),
+                            accepted: accepted.clone(),
+                        };
+                        accepting.start(configured, acceptor);
+                    }
+                }
                 Some((stream, remote, open)) = arriving.recv() => {
                     start(&mut connections, stream, remote, open, &proxy, &drain);
                 }
@@ -116,6 +128,29 @@ fn report(result: Result<(), JoinError>) {
         && error.is_panic()
     {
         error!(%error, "A connection's task panicked.");
+    }
+}
+
+/// The accept loops, by configured address.
+#[derive(Default)]
+struct Accepting {
+    tasks: JoinSet<()>,
+    by_address: Vec<(SocketAddr, AbortHandle)>,
+}
+
+impl Accepting {
+    fn start(&mut self, configured: SocketAddr, acceptor: Acceptor) {
+        let handle = self.tasks.spawn_local(acceptor.run());
+        self.by_address.push((configured, handle));
+    }
+    fn close(&mut self, addresses: &[SocketAddr]) {
+        self.by_address.retain(|(address, handle)| {
+            let kept = !addresses.contains(address);
+            if !kept {
+                handle.abort();
+            }
+            kept
+        });
     }
 }
 

@@ -17,6 +17,11 @@ impl DrainSignal {
         let (sender, receiver) = watch::channel(false);
         (Self(sender), Drain(receiver))
     }
+    /// A further waiter.
+    #[must_use]
+    pub fn waiter(&self) -> Drain {
+        Drain(self.0.subscribe())
+    }
     /// Gives the signal. It cannot be taken back.
     pub fn drain(&self) {
         self.0.send_replace(true);

@@ -9,7 +9,7 @@ mod io;
 mod serve;
 mod strict;
 
-pub use accept::Worker;
+pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};
 pub use bind::{bind, bind_all};
 pub use drain::{Drain, DrainSignal};
