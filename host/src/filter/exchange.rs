@@ -209,10 +209,7 @@ impl Exchange {
     /// Records what a filter asks for; `false` when it is ignored. The first reply wins, for ever; a reset is still heard
     /// after a reply has been acted on.
     pub(super) fn interrupt(&self, interrupt: Interrupt) -> bool {
-        let late = match interrupt {
-            Interrupt::Reply(..) => self.replied.replace(true),
-            Interrupt::Reset(_) => false,
-        };
+        let late = matches!(interrupt, Interrupt::Reply(..)) && self.replied.get();
         if late || self.reset.get() || self.interrupt.borrow().is_some() {
             return false;
         }

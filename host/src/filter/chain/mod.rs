@@ -224,7 +224,14 @@ impl Chain {
     fn pipeline(&self, direction: Direction) -> &RefCell<Option<Pipeline>> {
         direction.pick(&self.request, &self.response)
     }
-    fn begin(&self, direction: Direction, stages: Vec<usize>, head: Headers, length: Option<u64>, body: Box<dyn Input>) {
+    fn begin(
+        &self,
+        direction: Direction,
+        stages: Vec<usize>,
+        head: Headers,
+        length: Option<u64>,
+        body: Box<dyn Input>,
+    ) {
         self.members.exchange.message(direction).begin(head, body.is_end());
         let pipeline = Pipeline::new(Rc::clone(&self.members), direction, stages, length, body);
         *self.pipeline(direction).borrow_mut() = Some(pipeline);

@@ -80,10 +80,7 @@ impl StageRun {
         if !self.out.is_empty() {
             return Some(Piece::Data { bytes: std::mem::take(&mut self.out), last: self.out_end == Some(End::Plain) });
         }
-        // Who pulls again after the trailers finds the plain end.
-        let end = self.out_end?;
-        self.out_end = Some(End::Plain);
-        Some(Piece::End(end))
+        self.out_end.map(Piece::End)
     }
     fn take_ahead(&mut self) -> Option<Piece> {
         if self.ahead.is_empty() {
@@ -144,7 +141,6 @@ impl Pipeline {
         stage.hold = Hold::No;
         {
             let state = &mut message.stages.borrow_mut()[stage.filter];
-            state.resumed = false;
             state.open = false;
             stage.out = std::mem::take(&mut state.buffer).freeze();
         }

@@ -83,11 +83,11 @@ fn a_held_response_beyond_the_limit_is_cut_when_its_head_has_left() {
 
 #[test]
 fn exactly_the_limit_may_be_held() {
-    let out = row()
-        .filter(filter("a").on(RequestBody, answer(Answer::Buffer)))
-        .request(body("01234|56789"))
-        .limit(10)
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestBody, answer(Answer::Buffer))).request(body("01234|56789")).limit(10).run();
+    assert_eq!(out.upstream, "POST streamed | 0123456789");
+    let hold = filter("a").on(RequestBody, answer(Answer::Buffer)).on(RequestBody, answer(Answer::Buffer));
+    let out = row().filter(hold).request(body("01234|56789")).limit(10).later(0, go().resume()).run();
     assert_eq!(out.upstream, "POST streamed | 0123456789");
 }
 
@@ -124,10 +124,7 @@ fn a_watermark_below_the_limit_reads_on_and_never_fails() {
 
 #[test]
 fn no_buffer_drops_the_chunk() {
-    let out = row()
-        .filter(filter("a").on(RequestBody, answer(Answer::NoBuffer)))
-        .request(body("ab|cd"))
-        .run();
+    let out = row().filter(filter("a").on(RequestBody, answer(Answer::NoBuffer))).request(body("ab|cd")).run();
     assert_eq!(out.saw("a"), "> body \"ab\", > body \"cd\" end, finish");
     assert_eq!(out.upstream, "POST streamed | cd");
 }

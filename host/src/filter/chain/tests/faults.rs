@@ -99,10 +99,8 @@ fn what_was_read_ahead_for_a_filter_that_dies_passes_it() {
 
 #[test]
 fn an_instance_that_dies_is_noticed_at_the_next_callback() {
-    let out = row()
-        .filter(filter("a").on(RequestHeaders, go()).on(ResponseHeaders, go()))
-        .awaiting(Event::Dies(0))
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestHeaders, go()).on(ResponseHeaders, go())).awaiting(Event::Dies(0)).run();
     assert!(out.client.starts_with("(a: trap) 503"), "{}", out.client);
     assert_eq!(out.saw("a"), "> head end");
 }
@@ -111,6 +109,7 @@ fn an_instance_that_dies_is_noticed_at_the_next_callback() {
 fn a_filter_with_nothing_left_to_do_does_not_take_its_stream_down() {
     let out = row().filter(filter("a").on(RequestHeaders, go())).response(body("ab")).awaiting(Event::Dies(0)).run();
     assert_eq!(out.client, "200 streamed | ab");
+    assert_eq!(out.saw("a"), "> head end", "a context of a dead instance has no end of its own");
 }
 
 #[test]

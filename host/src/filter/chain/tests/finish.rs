@@ -30,10 +30,8 @@ fn a_filter_that_only_hears_the_end_gets_its_context_then() {
 
 #[test]
 fn a_filter_that_the_request_never_reached_does_not_hear_the_end() {
-    let out = row()
-        .filter(filter("a").on(RequestHeaders, go().reply(401)))
-        .filter(filter("log").on(Finish, go()))
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestHeaders, go().reply(401))).filter(filter("log").on(Finish, go())).run();
     assert_eq!(out.saw("log"), "");
 }
 

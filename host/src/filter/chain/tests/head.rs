@@ -89,7 +89,8 @@ fn stop_all_and_buffer_resumed_before_the_end_calls_what_follows_chunk_by_chunk(
 
 #[test]
 fn stop_all_and_buffer_keeps_a_body_that_has_trailers_whole() {
-    let held = filter("a").on(RequestHeaders, answer(Answer::StopAllBuffer)).on(RequestBody, answer(Answer::Buffer)).all();
+    let held =
+        filter("a").on(RequestHeaders, answer(Answer::StopAllBuffer)).on(RequestBody, answer(Answer::Buffer)).all();
     let out = row().filter(held).request(body("ab|cd").trailers()).later(0, go().resume()).run();
     assert_eq!(out.saw("a"), "> head, > body \"abcd\", > trailers t=1, < head end, finish");
     assert_eq!(out.upstream, "POST streamed | abcd | t=1");
@@ -227,11 +228,17 @@ fn a_resume_from_before_the_pause_does_not_count() {
 }
 
 #[test]
+fn a_resume_from_before_the_head_arrived_does_not_count() {
+    let stop = |name| filter(name).on(RequestHeaders, answer(Answer::StopAll));
+    let out = row().filter(stop("a")).filter(stop("b")).later(1, go().resume()).later(0, go().resume()).run();
+    assert_eq!(out.order(), "a > head end, b > head end, a finish, b finish");
+    assert_eq!(out.upstream, "! waits");
+}
+
+#[test]
 fn resuming_one_direction_does_not_release_the_other() {
-    let out = row()
-        .filter(filter("a").on(RequestHeaders, answer(Answer::StopAll)))
-        .later_response(0, go().resume())
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestHeaders, answer(Answer::StopAll))).later_response(0, go().resume()).run();
     assert_eq!(out.upstream, "! waits");
 }
 

@@ -58,10 +58,8 @@ fn a_body_changed_with_more_to_come_leaves_without_a_length() {
 
 #[test]
 fn a_body_of_which_a_chunk_was_taken_leaves_without_a_length() {
-    let out = row()
-        .filter(filter("a").on(RequestBody, answer(Answer::NoBuffer)))
-        .request(body("ab|cd|ef").declared())
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestBody, answer(Answer::NoBuffer))).request(body("ab|cd|ef").declared()).run();
     assert_eq!(out.upstream, "POST streamed | cd | ef");
 }
 
@@ -108,10 +106,7 @@ fn a_sender_that_sends_less_or_more_than_it_declared_breaks_the_message() {
 
 #[test]
 fn trailers_that_are_known_when_the_head_leaves_take_the_length_away() {
-    let out = row()
-        .filter(filter("a").on(RequestBody, go().trailer("x", "1")))
-        .request(body("ab").declared())
-        .run();
+    let out = row().filter(filter("a").on(RequestBody, go().trailer("x", "1"))).request(body("ab").declared()).run();
     assert_eq!(out.upstream, "POST streamed | ab | x=1");
     let hold = filter("a").on(RequestBody, answer(Answer::Buffer)).on(RequestTrailers, go());
     let out = row().filter(hold).request(body("ab").declared().trailers()).run();

@@ -8,6 +8,8 @@ mod harness;
 mod head;
 mod length;
 mod model;
+mod plans;
 mod replies;
 mod scripts;
+mod tasks;
 mod trailers;

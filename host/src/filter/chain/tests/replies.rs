@@ -1,15 +1,11 @@
 //! Local replies and resets: when they are acted on, whom they pass, which one wins.
 
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-
-use super::harness::{Event, facts, request_head, response_head, row};
+use super::harness::{Event, row};
 use super::scripts::{Answer, answer, body, filter, go};
-use crate::filter::Direction::{Request, Response};
-use crate::filter::Phase::{RequestBody, RequestHeaders, RequestTrailers, ResponseBody, ResponseHeaders, ResponseTrailers};
-use crate::filter::chain::{Chain, ChainError, Framing};
-use crate::filter::exchange::Interrupt;
-use crate::filter::{FilterSource, LocalReply};
+use crate::filter::Direction::Request;
+use crate::filter::Phase::{
+    RequestBody, RequestHeaders, RequestTrailers, ResponseBody, ResponseHeaders, ResponseTrailers,
+};
 
 #[test]
 fn a_reply_runs_back_from_the_replying_filter_over_those_that_saw_the_request() {
@@ -68,11 +64,8 @@ fn response_callbacks_may_change_a_reply() {
 #[test]
 fn a_filter_that_only_has_response_callbacks_saw_the_request_that_passed_it() {
     let passive = |name| filter(name).on(ResponseHeaders, go());
-    let out = row()
-        .filter(passive("a"))
-        .filter(filter("b").on(RequestHeaders, go().reply(401)))
-        .filter(passive("c"))
-        .run();
+    let out =
+        row().filter(passive("a")).filter(filter("b").on(RequestHeaders, go().reply(401))).filter(passive("c")).run();
     assert_eq!(out.saw("a"), "< head, finish");
     assert_eq!(out.saw("c"), "");
 }
@@ -112,11 +105,8 @@ fn a_reply_from_a_trailers_callback_or_a_callout_answer_counts_too() {
 
 #[test]
 fn a_reply_wakes_a_message_that_waits_for_its_sender() {
-    let out = row()
-        .filter(filter("a").on(RequestHeaders, go()))
-        .request(body("ab|~|cd"))
-        .later(0, go().reply(408))
-        .run();
+    let out =
+        row().filter(filter("a").on(RequestHeaders, go())).request(body("ab|~|cd")).later(0, go().reply(408)).run();
     assert_eq!(out.upstream, "POST streamed | ab");
     assert_eq!(out.client, "(filter 0) 408 length 2 | no");
 }
@@ -192,64 +182,4 @@ fn a_reply_of_the_gateway_passes_every_filter_that_saw_the_request() {
         .filter(filter("c").on(ResponseHeaders, go().header("z", "3")))
         .run();
     assert_eq!(out.client, "(gateway) 504 y=2 x=1");
-}
-
-/// A chain polled by hand, for what the proxy's tasks do at the same time.
-fn chain_of(script: super::scripts::Script) -> Rc<Chain> {
-    let filters: Rc<[Rc<dyn FilterSource>]> = Rc::new([script.source(&Rc::default())]);
-    Chain::new(facts(8), filters)
-}
-
-#[test]
-fn an_interrupt_of_the_request_body_also_reaches_the_task_that_awaits_the_upstream() {
-    let chain = chain_of(filter("a").on(RequestBody, go().reply(400)));
-    let cx = &mut Context::from_waker(Waker::noop());
-    chain.begin_request(request_head(None), None, Box::new(body("ab")));
-    assert!(matches!(chain.poll_head(Request, cx), Poll::Ready(Ok(Framing::Streamed))));
-    let is_reply = |interrupt: &Interrupt| matches!(interrupt, Interrupt::Reply(0, LocalReply { status: 400, .. }));
-    for _ in 0..2 {
-        let Poll::Ready(Some(Err(ChainError::Interrupted(interrupt)))) = chain.poll_frame(Request, cx) else { panic!() };
-        assert!(is_reply(&interrupt));
-    }
-    let Poll::Ready(interrupt) = chain.poll_interrupt(cx) else { panic!() };
-    assert!(is_reply(&interrupt));
-    assert!(chain.poll_interrupt(cx).is_pending(), "it is given once");
-    let Poll::Ready(Some(Err(ChainError::Interrupted(Interrupt::Reset(_))))) = chain.poll_frame(Request, cx) else { panic!() };
-}
-
-#[test]
-fn a_reply_of_a_request_callback_replaces_a_response_that_has_not_left() {
-    let chain = chain_of(filter("a").on(RequestHeaders, go()).on(ResponseHeaders, answer(Answer::StopAll)));
-    let cx = &mut Context::from_waker(Waker::noop());
-    chain.begin_request(request_head(None), None, Box::new(body("~")));
-    assert!(chain.poll_head(Request, cx).is_ready());
-    chain.begin_response(response_head(200, None), None, Box::new(body("")));
-    assert!(chain.poll_head(Response, cx).is_pending());
-    assert!(chain.exchange().stage(0).reply(LocalReply::text(400, "", "")));
-    assert!(matches!(chain.poll_head(Response, cx), Poll::Ready(Err(ChainError::Interrupted(Interrupt::Reply(0, _))))));
-    // Its response callbacks have been made once; the reply makes none again.
-    chain.begin_reply(Some(0), response_head(400, None), Box::new(body("")));
-    assert!(matches!(chain.poll_head(Response, cx), Poll::Ready(Ok(Framing::None))));
-}
-
-#[test]
-fn a_reply_of_a_request_callback_after_the_responses_head_has_left_resets() {
-    let chain = chain_of(filter("a").on(RequestBody, go().reply(400)));
-    let cx = &mut Context::from_waker(Waker::noop());
-    chain.begin_request(request_head(None), None, Box::new(body("ab")));
-    assert!(chain.poll_head(Request, cx).is_ready());
-    chain.begin_response(response_head(200, None), None, Box::new(body("~")));
-    assert!(chain.poll_head(Response, cx).is_ready());
-    let Poll::Ready(Some(Err(ChainError::Interrupted(Interrupt::Reset(_))))) = chain.poll_frame(Request, cx) else { panic!() };
-}
-
-#[test]
-fn the_unread_rest_of_a_request_can_be_taken_back_for_draining() {
-    let chain = chain_of(filter("a").on(RequestHeaders, go().reply(400)));
-    let cx = &mut Context::from_waker(Waker::noop());
-    chain.begin_request(request_head(None), None, Box::new(body("ab")));
-    assert!(matches!(chain.poll_head(Request, cx), Poll::Ready(Err(ChainError::Interrupted(_)))));
-    let mut rest = chain.take_input(Request).unwrap();
-    assert!(matches!(rest.poll_frame(cx), Poll::Ready(Some(Ok(_)))));
-    assert!(chain.take_input(Request).is_none());
 }

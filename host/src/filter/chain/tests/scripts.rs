@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::filter::chain::{Frame, Input, InputError};
 use crate::filter::{
-    BodyAction, Callbacks, Direction, Fault, FaultKind, Field, Filter, FilterSource, Headers, HeadersAction, LocalReply,
-    Name, OnError, Outcome, Phase, Stage, TrailersAction,
+    BodyAction, Callbacks, Direction, Fault, FaultKind, Field, Filter, FilterSource, Headers, HeadersAction,
+    LocalReply, Name, OnError, Outcome, Phase, Stage, TrailersAction,
 };
 
 /// What a scripted callback answers; each callback takes the ones it knows.
@@ -204,7 +204,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn call(&mut self, phase: Phase, direction: Direction, line: String) -> Result<Answer, Fault> {
+    fn call(&mut self, phase: Phase, direction: Direction, line: &str) -> Result<Answer, Fault> {
         if self.dead.get() {
             return Err(Fault { kind: FaultKind::Trap, detail: "dead".into() });
         }
@@ -222,7 +222,7 @@ impl Filter for Scripted {
     fn on_headers(&mut self, direction: Direction, end_of_stream: bool) -> Result<HeadersAction, Fault> {
         let phase = direction.pick(Phase::RequestHeaders, Phase::ResponseHeaders);
         let line = if end_of_stream { "head end" } else { "head" };
-        Ok(match self.call(phase, direction, line.to_owned())? {
+        Ok(match self.call(phase, direction, line)? {
             Answer::StopIteration => HeadersAction::StopIteration,
             Answer::StopAll => HeadersAction::StopAllAndWatermark,
             Answer::StopAllBuffer => HeadersAction::StopAllAndBuffer,
@@ -235,7 +235,7 @@ impl Filter for Scripted {
         let held = held.unwrap_or_else(|| "nothing".to_owned());
         assert_eq!(held.len(), size, "the size that was told is the buffer's");
         let end = if end_of_stream { " end" } else { "" };
-        Ok(match self.call(phase, direction, format!("body {held:?}{end}"))? {
+        Ok(match self.call(phase, direction, &format!("body {held:?}{end}"))? {
             Answer::Buffer => BodyAction::StopAndBuffer,
             Answer::Watermark => BodyAction::StopAndWatermark,
             Answer::NoBuffer => BodyAction::StopNoBuffer,
@@ -245,7 +245,7 @@ impl Filter for Scripted {
     fn on_trailers(&mut self, direction: Direction) -> Result<TrailersAction, Fault> {
         let phase = direction.pick(Phase::RequestTrailers, Phase::ResponseTrailers);
         let fields = self.stage.exchange().trailers(direction).map(|map| fields(&map)).unwrap_or_default();
-        Ok(match self.call(phase, direction, format!("trailers{fields}"))? {
+        Ok(match self.call(phase, direction, &format!("trailers{fields}"))? {
             Answer::Stop => TrailersAction::Stop,
             _ => TrailersAction::Continue,
         })

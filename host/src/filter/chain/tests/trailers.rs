@@ -1,12 +1,16 @@
 //! Trailers: their callback, what is held with them, who may make them.
 
-use super::harness::row;
+use super::harness::{Event, row};
 use super::scripts::{Answer, answer, body, filter, go};
+use crate::filter::Direction;
 use crate::filter::Phase::{RequestBody, RequestHeaders, RequestTrailers, ResponseBody, ResponseTrailers};
 
 #[test]
 fn no_body_call_is_told_the_end_when_trailers_follow() {
-    let out = row().filter(filter("a").on(RequestBody, go()).on(RequestTrailers, go())).request(body("ab|cd").trailers()).run();
+    let out = row()
+        .filter(filter("a").on(RequestBody, go()).on(RequestTrailers, go()))
+        .request(body("ab|cd").trailers())
+        .run();
     assert_eq!(out.saw("a"), "> body \"ab\", > body \"cd\", > trailers t=1, finish");
     assert_eq!(out.upstream, "POST streamed | ab | cd | t=1");
 }
@@ -39,11 +43,8 @@ fn a_trailers_callback_that_stops_holds_body_and_trailers_until_resumed() {
     let stop = filter("a").on(RequestBody, answer(Answer::Buffer)).on(RequestTrailers, answer(Answer::Stop));
     let out = row().filter(stop.clone()).request(body("ab").trailers()).run();
     assert_eq!(out.upstream, "POST streamed ! waits");
-    let out = row()
-        .filter(stop)
-        .request(body("ab").trailers())
-        .later(0, go().trailer("x", "1").append("!").resume())
-        .run();
+    let out =
+        row().filter(stop).request(body("ab").trailers()).later(0, go().trailer("x", "1").append("!").resume()).run();
     assert_eq!(out.upstream, "POST streamed | ab! | t=1 x=1");
 }
 
@@ -86,6 +87,25 @@ fn trailers_may_be_made_while_the_end_of_the_body_is_held() {
         .later(0, go().trailer("x", "1").resume())
         .run();
     assert_eq!(out.upstream, "POST streamed | ab | x=1");
+}
+
+#[test]
+fn trailers_that_have_gone_on_cannot_be_changed() {
+    let out = row()
+        .filter(filter("a").on(RequestTrailers, go()))
+        .filter(filter("b").on(RequestTrailers, answer(Answer::Stop)))
+        .request(body("ab").trailers())
+        .later(0, go().trailer("x", "1"))
+        .later(1, go().resume())
+        .run();
+    assert_eq!(out.upstream, "POST streamed | ab | t=1");
+    let out = row()
+        .filter(filter("a").on(RequestBody, go()))
+        .filter(filter("b").on(RequestHeaders, go()).on(RequestTrailers, go()))
+        .request(body("ab"))
+        .awaiting(Event::Later(0, Direction::Request, go().trailer("x", "1")))
+        .run();
+    assert_eq!(out.written.as_deref(), Some(&b"false"[..]));
 }
 
 #[test]

@@ -58,8 +58,7 @@ pub fn request(head: &Headers) -> Result<RequestHead, Illegal> {
         .filter(|method| *method != Method::CONNECT)
         .ok_or(Illegal::Value(":method"))?;
     let path = path(only(head, &Name::Path, ":path")?, &method).ok_or(Illegal::Value(":path"))?;
-    let authority =
-        authority(only(head, &Name::Authority, ":authority")?).ok_or(Illegal::Value(":authority"))?;
+    let authority = authority(only(head, &Name::Authority, ":authority")?).ok_or(Illegal::Value(":authority"))?;
     let scheme = match head.get(&Name::Scheme) {
         None => None,
         Some(_) => Some(scheme(only(head, &Name::Scheme, ":scheme")?).ok_or(Illegal::Value(":scheme"))?),
@@ -119,7 +118,8 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
     let text = authority.as_str();
     // A port is what follows the host; one that is not a number makes the whole ambiguous. User information is an attack.
     let port = text.strip_prefix(authority.host())?;
-    let legal = !text.contains('@') && !authority.host().is_empty() && (port.is_empty() || authority.port_u16().is_some());
+    let legal =
+        !text.contains('@') && !authority.host().is_empty() && (port.is_empty() || authority.port_u16().is_some());
     legal.then_some(authority)
 }
 
@@ -158,3 +158,6 @@ fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
