@@ -1,1 +1,27 @@
-//! Tests of the host, through small guests.
+//! Tests of the host, through small guests written as text and a real chain.
+
+mod bodies;
+mod context_ids;
+mod events;
+mod faults;
+mod foreign;
+mod guest;
+mod headers;
+mod loading;
+mod logging;
+mod properties;
+mod replies;
+mod stage;
+mod starting;
+mod state;
+mod wasi;
+
+use std::sync::OnceLock;
+
+use super::Engine;
+
+/// One engine for all tests, as in the process.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new().expect("the engine starts"))
+}

@@ -1,0 +1,233 @@
+//! Where guests play: a filter on a worker, a chain of it alone, callouts that the test answers.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::engine;
+use super::guest::Guest;
+use crate::config::PauseMeaning;
+use crate::filter::chain::{ChainError, Frame, Framing, Input, InputError};
+use crate::filter::exchange::{ConnectionFacts, Facts};
+use crate::filter::{
+    Callout, CalloutRefused, CalloutReply, Callouts, Chain, Direction, Field, FilterSource, Headers, LocalReply, Name,
+    OnError,
+};
+use crate::state::State;
+use crate::wasm::{FilterSpec, WorkerFilter};
+
+/// The plugin's name, and so the vm id of its shared data.
+pub(super) const NAME: &str = "test";
+
+type Done = Box<dyn FnOnce(CalloutReply)>;
+
+/// Callouts that wait for the test.
+#[derive(Default)]
+pub(super) struct Recorded(pub(super) RefCell<VecDeque<(Callout, Done)>>);
+
+impl Callouts for Recorded {
+    fn start(&self, call: Callout, done: Done) -> Result<(), CalloutRefused> {
+        if call.upstream == "nowhere" {
+            return Err(CalloutRefused::UnknownUpstream);
+        }
+        self.0.borrow_mut().push_back((call, done));
+        Ok(())
+    }
+}
+
+/// A configuration entry for a guest.
+pub(super) fn spec(guest: &Guest) -> FilterSpec {
+    FilterSpec {
+        name: NAME.into(),
+        path: "filters[0]".into(),
+        plugin: Arc::new(engine().load(NAME, &guest.wasm()).expect("the guest loads")),
+        config: "{}".into(),
+        on_error: OnError::Closed,
+        deadline: Duration::from_millis(100),
+        memory: 4 << 20,
+        upstreams: BTreeSet::from(["users".to_owned(), "nowhere".to_owned()]),
+        pause: PauseMeaning::StopAll,
+        env: BTreeMap::new(),
+        ledger: Arc::default(),
+    }
+}
+
+/// A filter on a worker.
+pub(super) struct Bench {
+    pub(super) state: Arc<State>,
+    pub(super) callouts: Rc<Recorded>,
+    pub(super) filter: Rc<WorkerFilter>,
+}
+
+impl Bench {
+    pub(super) fn new(guest: &Guest) -> Self {
+        Self::with(spec(guest))
+    }
+    pub(super) fn with(spec: FilterSpec) -> Self {
+        let (state, callouts) = (Arc::new(State::default()), Rc::new(Recorded::default()));
+        let filter = WorkerFilter::new(Arc::new(spec), Arc::clone(&state), callouts.clone());
+        Self { state, callouts, filter }
+    }
+    /// What the guest noted under that number.
+    pub(super) fn noted(&self, slot: u32) -> Option<Bytes> {
+        self.state.data.get(NAME, &slot.to_le_bytes()).map(|(value, _)| value)
+    }
+    /// A number that the guest noted.
+    #[track_caller]
+    pub(super) fn number(&self, slot: u32) -> u32 {
+        let bytes = self.noted(slot).unwrap_or_else(|| panic!("nothing noted under {slot}"));
+        u32::from_le_bytes(bytes.as_ref().try_into().expect("a number"))
+    }
+    /// A text that the guest noted.
+    #[track_caller]
+    pub(super) fn text(&self, slot: u32) -> String {
+        String::from_utf8(self.noted(slot).unwrap_or_else(|| panic!("nothing noted under {slot}")).to_vec()).unwrap()
+    }
+    /// A request begins.
+    pub(super) fn exchange(&self) -> Talk {
+        let filters: Rc<[Rc<dyn FilterSource>]> = Rc::from([Rc::clone(&self.filter) as Rc<dyn FilterSource>]);
+        Talk { chain: Chain::new(facts(), filters) }
+    }
+    /// A whole exchange with a small request and response, to its end.
+    pub(super) fn run(&self) {
+        let talk = self.exchange();
+        talk.request(&[("x-a", "1")], &[]);
+        talk.response(&[], &[]);
+        talk.chain.finish();
+    }
+}
+
+/// One exchange.
+pub(super) struct Talk {
+    pub(super) chain: Rc<Chain>,
+}
+
+/// What came out of the chain in one direction.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) head: Result<Framing, ChainError>,
+    pub(super) body: Vec<u8>,
+    pub(super) trailers: Option<Headers>,
+    pub(super) error: Option<ChainError>,
+}
+
+impl Talk {
+    /// Sends a request and takes what comes out, as far as it comes.
+    pub(super) fn request(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
+        let pseudo = [(":authority", "a.example"), (":path", "/p?q=1"), (":method", "GET"), (":scheme", "http")];
+        self.chain.begin_request(head(&pseudo, fields), None, Box::new(Pieces::new(body)));
+        self.take(Direction::Request)
+    }
+    /// Sends a response likewise.
+    pub(super) fn response(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
+        self.chain.begin_response(head(&[(":status", "200")], fields), None, Box::new(Pieces::new(body)));
+        self.take(Direction::Response)
+    }
+    /// What comes out now; `None` while the filter holds it.
+    pub(super) fn take(&self, direction: Direction) -> Option<Passed> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(head) = self.chain.poll_head(direction, &mut cx) else { return None };
+        let mut passed = Passed { error: None, body: Vec::new(), trailers: None, head };
+        while passed.head.is_ok() {
+            match self.chain.poll_frame(direction, &mut cx) {
+                Poll::Pending => return None,
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(Ok(Frame::Data(bytes)))) => passed.body.extend_from_slice(&bytes),
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => passed.trailers = Some(trailers),
+                Poll::Ready(Some(Err(error))) => {
+                    passed.error = Some(error);
+                    break;
+                }
+            }
+        }
+        Some(passed)
+    }
+    /// Fields of that name in a head.
+    pub(super) fn fields(&self, direction: Direction, name: &str) -> Vec<String> {
+        let name = Name::parse(name.as_bytes()).unwrap();
+        let headers = self.chain.exchange().headers(direction).expect("a head");
+        headers.get_all(&name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    }
+}
+
+impl Passed {
+    /// The reply that interrupted it.
+    #[track_caller]
+    pub(super) fn reply(self) -> LocalReply {
+        match self.head {
+            Err(ChainError::Interrupted(crate::filter::exchange::Interrupt::Reply(_, reply))) => reply,
+            other => panic!("no reply: {other:?}"),
+        }
+    }
+}
+
+/// Body pieces; `!name: value` at the end is a trailer.
+struct Pieces(VecDeque<Frame>);
+
+impl Pieces {
+    fn new(pieces: &[&str]) -> Self {
+        let piece = |piece: &&str| match piece.strip_prefix('!').and_then(|field| field.split_once(": ")) {
+            Some(field) => Frame::Trailers(head(&[], &[field])),
+            None => Frame::Data(Bytes::copy_from_slice(piece.as_bytes())),
+        };
+        Self(pieces.iter().map(piece).collect())
+    }
+}
+
+impl Input for Pieces {
+    fn poll_frame(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame, InputError>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+    fn is_end(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A head from text.
+pub(super) fn head(pseudo: &[(&str, &str)], fields: &[(&str, &str)]) -> Headers {
+    let field = |(name, value): &(&str, &str)| Field {
+        name: Name::parse(name.as_bytes()).unwrap(),
+        value: HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+    };
+    pseudo.iter().chain(fields).map(field).collect()
+}
+
+fn facts() -> Facts {
+    Facts {
+        connection: Rc::new(ConnectionFacts {
+            id: 7,
+            remote: "192.0.2.1:1234".parse().unwrap(),
+            local: "192.0.2.2:80".parse().unwrap(),
+            tls_version: None,
+            server_name: None,
+        }),
+        request_id: "id-1".into(),
+        route: "route-1".into(),
+        upstream: "users".into(),
+        protocol: "HTTP/1.1",
+        time: SystemTime::UNIX_EPOCH + Duration::from_nanos(42),
+        started: Instant::now(),
+        buffer_limit: 1024,
+    }
+}
+
+/// Runs a worker's tasks until `done`; a test that hangs fails after a while.
+pub(super) fn on_worker<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("in time") })
+}
+
+/// Waits until `condition` holds.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
