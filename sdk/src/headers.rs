@@ -39,7 +39,10 @@ impl Headers<'_> {
     /// The values of all fields called `name`, in order.
     #[must_use]
     pub fn get_all(&self, name: &str) -> Vec<HeaderValue> {
-        self.iter().filter(|(field, _)| field.as_bytes().eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value).collect()
+        self.iter()
+            .filter(|(field, _)| field.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+            .collect()
     }
 
     /// Whether there is a field called `name`.

@@ -55,7 +55,8 @@ impl Reply {
     /// # Errors
     /// `value` cannot be written as JSON (a fault).
     pub fn json(status: u16, value: &impl Serialize) -> Result<Self> {
-        let body = serde_json::to_vec(value).map_err(|error| Error::Fault(Fault::new(format!("reply body: {error}"))))?;
+        let body =
+            serde_json::to_vec(value).map_err(|error| Error::Fault(Fault::new(format!("reply body: {error}"))))?;
         Ok(Self::new(status).header("content-type", "application/json").body(body))
     }
 

@@ -125,7 +125,8 @@ impl Request {
     /// A reply 400 when it is not JSON, or not a `T`.
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T> {
         let body = self.body().await?;
-        serde_json::from_slice(&body).map_err(|error| Error::Reply(Reply::problem_for(400, format_args!("request body: {error}"))))
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::Reply(Reply::problem_for(400, format_args!("request body: {error}"))))
     }
 
     /// Replaces the body when the phase function returns; what the client sent is read and dropped.

@@ -37,19 +37,16 @@ impl Upstream {
     }
 
     /// A GET request; `path` with its query.
-    #[must_use]
     pub fn get(&self, path: &str) -> CallBuilder {
         self.request("GET", path)
     }
 
     /// A POST request; `path` with its query.
-    #[must_use]
     pub fn post(&self, path: &str) -> CallBuilder {
         self.request("POST", path)
     }
 
     /// A request; `path` with its query.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> CallBuilder {
         let path = if path.is_empty() { "/" } else { path };
         let pseudo = [(":method", method), (":path", path), (":authority", &self.0), (":scheme", "http")];
@@ -71,7 +68,7 @@ impl fmt::Display for Upstream {
 
 impl Config for Upstream {
     const SCHEMA: Schema = Schema::String { format: "sluicegate-upstream", pattern: "", write_only: false };
-    fn from_json(json: &Json, at: &At<'_>) -> core::result::Result<Self, ConfigError> {
+    fn from_json(json: &Json, at: &At<'_>) -> Result<Self, ConfigError> {
         match json.as_str() {
             Some("") => Err(at.error("expected the name of an upstream, found nothing")),
             Some(name) => Ok(Self(name.to_owned())),

@@ -1,4 +1,5 @@
 //! Bodies: whole, streamed, replaced; in any number of pieces, with and without trailers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use sluicegate_sdk::prelude::*;
 use sluicegate_sdk::test::{CallReply, Harness, TestReply};
@@ -116,11 +117,15 @@ fn assert_becomes(how: &str, body: &'static str, expected: &str) {
                 let editor = if extensions { editor(how) } else { editor(how).without_extensions() };
                 let request = editor.post("/").body(body).chunked(pieces);
                 let out = if trailers { request.trailers() } else { request }.send();
-                let context = format!("{how}: {pieces} pieces, trailers {trailers}, extensions {extensions}: {:?}", out.logs());
+                let context =
+                    format!("{how}: {pieces} pieces, trailers {trailers}, extensions {extensions}: {:?}", out.logs());
                 let received = out.upstream_request().unwrap_or_else(|| panic!("{context}"));
                 if trailers && !extensions && expected.ends_with('!') {
                     // In other hosts nothing can be added once the last chunk has left.
-                    assert!(out.logs()[0].ends_with("what was written after the end of the request body is lost"), "{context}");
+                    assert!(
+                        out.logs()[0].ends_with("what was written after the end of the request body is lost"),
+                        "{context}"
+                    );
                     continue;
                 }
                 assert_eq!(received.text(), expected, "{context}");

@@ -1,6 +1,8 @@
 //! Awaiting: callouts, timers, several at once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
+use std::future::{Future, IntoFuture};
 
 use sluicegate_sdk::prelude::*;
 use sluicegate_sdk::test::{CallReply, Harness, TestReply};
@@ -53,8 +55,7 @@ impl Filter for Caller {
                 let mut call = std::pin::pin!(self.a.get("/").into_future());
                 let mut nap = std::pin::pin!(sleep(Duration::from_millis(10)));
                 std::future::poll_fn(|context| {
-                    use std::future::Future;
-                    let _ = call.as_mut().poll(context);
+                    assert!(call.as_mut().poll(context).is_pending());
                     nap.as_mut().poll(context)
                 })
                 .await;
@@ -73,8 +74,6 @@ impl Filter for Caller {
     }
 }
 
-use std::future::IntoFuture;
-
 fn caller(how: &str) -> Harness<Caller> {
     Harness::new(json!({ "a": "a", "b": "b", "how": how })).unwrap()
 }
@@ -89,7 +88,10 @@ fn one_callout_after_the_other_and_both_phases_await() {
     assert_eq!(out.upstream_request().unwrap().header("x-type"), Some("application/json"));
     assert_eq!(out.header("x-answer"), Some("200"));
     let first = out.calls("a")[0];
-    assert_eq!((first.method.as_str(), first.path.as_str(), first.header(":authority")), ("GET", "/one?x=1", Some("a")));
+    assert_eq!(
+        (first.method.as_str(), first.path.as_str(), first.header(":authority")),
+        ("GET", "/one?x=1", Some("a"))
+    );
     assert!(first.header("x-id").unwrap().starts_with("test-"));
     let second = out.calls("b")[0];
     assert_eq!((second.method.as_str(), second.text().as_str()), ("POST", r#"{"first":"uno"}"#));

@@ -113,14 +113,20 @@ fn errors_name_the_place_and_what_was_expected() {
         (json!({ "rules": [{ "on": "client_ip" }] }), "rules[0]: missing field `limit`"),
         (json!({ "rules": [{ "on": "header", "limit": 1 }] }), "rules[0].on: `header` needs a value"),
         (json!({ "rules": [{ "on": { "client_ip": 1 }, "limit": 1 }] }), "rules[0].on: `client_ip` takes no value"),
-        (json!({ "rules": [{ "on": { "header": 1 }, "limit": 1 }] }), "rules[0].on.header: expected a string, found a number"),
+        (
+            json!({ "rules": [{ "on": { "header": 1 }, "limit": 1 }] }),
+            "rules[0].on.header: expected a string, found a number",
+        ),
         (json!({ "rules": [{ "on": {}, "limit": 1 }] }), "rules[0].on: expected one member, which names the choice"),
-        (json!({ "by_name": { "x": { "on": { "both": { "a": "1", "c": "2" } } } } }),
-            "by_name.x.on.both: unknown field `c`; expected one of `a`, `b`"),
+        (
+            json!({ "by_name": { "x": { "on": { "both": { "a": "1", "c": "2" } } } } }),
+            "by_name.x.on.both: unknown field `c`; expected one of `a`, `b`",
+        ),
         (json!([]), "expected an object, found an array"),
     ];
     for (mut config, expected) in cases {
-        if let (Some(fields), false) = (config.as_object_mut(), expected.contains("idp") || expected.contains("secret")) {
+        if let (Some(fields), false) = (config.as_object_mut(), expected.contains("idp") || expected.contains("secret"))
+        {
             fields.insert("idp".into(), "idp".into());
             fields.insert("secret".into(), "s3cr3t".into());
         }

@@ -1,4 +1,5 @@
 //! Phases: what functions see, and what their results do.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use sluicegate_sdk::prelude::*;
 use sluicegate_sdk::test::{Harness, TestReply};
@@ -156,7 +157,8 @@ impl Filter for Headers_ {
 
 #[test]
 fn headers_are_bytes_and_may_repeat() {
-    let gateway = Harness::<Headers_>::new(json!({})).unwrap().client_ip("2001:db8::7").property(&["tls", "sni"], b"a.example");
+    let gateway =
+        Harness::<Headers_>::new(json!({})).unwrap().client_ip("2001:db8::7").property(&["tls", "sni"], b"a.example");
     let request = gateway.get("/a?a=1&b").header("host", "api.example").header("x-many", "a").header("x-many", "b");
     let out = request.header("x-bytes", b"\xff\xfe").bearer("t0k").send();
     let received = out.upstream_request().unwrap();

@@ -1,4 +1,5 @@
 //! `start`, `#[every]`, and sleeping beside them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn responses_lose_fields_at_any_depth() {
-        let users = TestReply::json(200, json!([{ "name": "ada", "password": "x" }, { "friend": { "password": "y" } }]));
+        let users =
+            TestReply::json(200, json!([{ "name": "ada", "password": "x" }, { "friend": { "password": "y" } }]));
         let out = gateway().get("/users").upstream_reply(users.chunked(3)).send();
         assert_eq!(out.json::<Json>(), json!([{ "name": "ada" }, { "friend": {} }]));
     }

@@ -4,9 +4,15 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, ImplItemType, ItemImpl, Lit, Result, ReturnType, Token, Type, parse::Parser};
+use syn::{
+    Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, ImplItemType, ItemImpl, Lit, Result, ReturnType, Token, Type,
+    parse::Parser,
+};
 
 use crate::phases::{Phase, phase};
+
+#[cfg(test)]
+mod tests;
 
 /// The parts of the block, sorted.
 #[derive(Default)]
@@ -22,7 +28,8 @@ struct Parts {
 
 /// The whole output.
 pub(crate) fn expand(arguments: TokenStream, block: ItemImpl) -> Result<TokenStream> {
-    let is_filter = block.trait_.as_ref().is_some_and(|(_, path, _)| path.segments.last().is_some_and(|s| s.ident == "Filter"));
+    let is_filter =
+        block.trait_.as_ref().is_some_and(|(_, path, _)| path.segments.last().is_some_and(|s| s.ident == "Filter"));
     if !is_filter || !block.generics.params.is_empty() {
         return Err(Error::new_spanned(&block.self_ty, "expected `impl Filter for Type`, without generic parameters"));
     }
@@ -40,7 +47,8 @@ pub(crate) fn expand(arguments: TokenStream, block: ItemImpl) -> Result<TokenStr
     let glue = glue(&filter, &parts, request, response)?;
     let sections = sections(&filter, &manifest(request, response, parts.done.is_some()));
     let Parts { request, response, start, done, timers, .. } = parts;
-    let functions = [request, response, start, done].into_iter().flatten().chain(timers.into_iter().map(|(_, timer)| timer));
+    let functions =
+        [request, response, start, done].into_iter().flatten().chain(timers.into_iter().map(|(_, timer)| timer));
     Ok(quote! {
         impl #filter { #(#functions)* }
         #glue
@@ -58,7 +66,10 @@ fn sort(items: Vec<ImplItem>) -> Result<Parts> {
         }
     }
     if let (Some(config), None) = (&parts.config, &parts.new) {
-        return Err(Error::new_spanned(config, "with its own configuration type a filter needs `fn new(config: …) -> Result<Self>`"));
+        return Err(Error::new_spanned(
+            config,
+            "with its own configuration type a filter needs `fn new(config: …) -> Result<Self>`",
+        ));
     }
     Ok(parts)
 }
@@ -95,15 +106,26 @@ fn glue(filter: &Type, parts: &Parts, request: Phase, response: Phase) -> Result
         quote!(fn __start(self: ::std::rc::Rc<Self>) -> ::sluicegate_sdk::__private::Phase { #run })
     });
     let done_call = parts.done.as_ref().map(|_| {
-        quote!(fn __done(&self, end: &::sluicegate_sdk::End) { Self::done(self, end); })
+        quote!(
+            fn __done(&self, end: &::sluicegate_sdk::End) {
+                Self::done(self, end);
+            }
+        )
     });
     let timers = timers(&parts.timers);
     let flags = [
-        ("request", request.written), ("request_body", request.body), ("request_streams", request.streams),
-        ("response", response.written), ("response_body", response.body), ("response_streams", response.streams),
+        ("request", request.written),
+        ("request_body", request.body),
+        ("request_streams", request.streams),
+        ("response", response.written),
+        ("response_body", response.body),
+        ("response_streams", response.streams),
         ("done", parts.done.is_some()),
     ]
-    .map(|(name, value)| { let name = format_ident!("{name}"); quote!(#name: #value) });
+    .map(|(name, value)| {
+        let name = format_ident!("{name}");
+        quote!(#name: #value)
+    });
     Ok(quote! {
         impl ::sluicegate_sdk::Filter for #filter {
             #config
@@ -124,7 +146,12 @@ fn construction(parts: &Parts) -> Result<(TokenStream, TokenStream)> {
         let new = quote! {
             fn new(config: Self) -> ::sluicegate_sdk::Result<Self> { ::core::result::Result::Ok(config) }
         };
-        return Ok((quote!(type Config = Self;), new));
+        return Ok((
+            quote!(
+                type Config = Self;
+            ),
+            new,
+        ));
     };
     let config = match (&parts.config, new.sig.inputs.first()) {
         (Some(config), _) => quote!(#config),
@@ -189,7 +216,6 @@ fn timers(timers: &[(Expr, ImplItemFn)]) -> Option<TokenStream> {
         }
     })
 }
-
 
 /// The manifest (sdk/HOST.md): which callbacks the host has to make.
 fn manifest(request: Phase, response: Phase, done: bool) -> String {

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn durations_are_numbers_with_units() {
-        for (text, millis) in [("250ms", 250), ("30s", 30_000), ("1m30s", 90_000), ("12h", 43_200_000), ("0s", 0), ("1s1ms", 1001)] {
+        for (text, millis) in
+            [("250ms", 250), ("30s", 30_000), ("1m30s", 90_000), ("12h", 43_200_000), ("0s", 0), ("1s1ms", 1001)]
+        {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "5", "s", "5 s", "1.5s", "-1s", "5x", "99999999999999999999s", "300000000000d"] {

@@ -68,7 +68,7 @@ impl std::error::Error for ConfigError {}
 /// A place in a configuration. Costs nothing until an error asks for its name.
 #[derive(Clone, Copy)]
 pub struct At<'a> {
-    parent: Option<&'a At<'a>>,
+    parent: Option<&'a Self>,
     step: Step<'a>,
 }
 

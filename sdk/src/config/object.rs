@@ -105,6 +105,8 @@ fn list(noun: &str, names: &[&str]) -> String {
     match names {
         [] => format!("; there is no {noun} here"),
         [only] => format!("; expected `{only}`"),
-        _ => format!("; expected one of {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        _ => {
+            format!("; expected one of {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+        }
     }
 }

@@ -75,7 +75,8 @@ impl Config for Duration {
     const SCHEMA: Schema = Schema::String { format: "", pattern: duration::PATTERN, write_only: false };
     fn from_json(json: &Json, at: &At<'_>) -> Result<Self, ConfigError> {
         let Json::String(text) = json else { return Err(at.expected("a duration like \"250ms\" or \"1m30s\"", json)) };
-        duration::parse(text).ok_or_else(|| at.error(format!("`{text}` is no duration; write it like \"250ms\" or \"1m30s\"")))
+        duration::parse(text)
+            .ok_or_else(|| at.error(format!("`{text}` is no duration; write it like \"250ms\" or \"1m30s\"")))
     }
 }
 

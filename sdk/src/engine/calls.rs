@@ -59,7 +59,9 @@ impl CallTicket {
         let task = Rc::downgrade(&current()?);
         let token = HOST.http_call(call).map_err(|error| {
             Fault::new(match error {
-                HostError::BadArgument => format!("callout to `{}` refused: no such upstream, or not granted", call.upstream),
+                HostError::BadArgument => {
+                    format!("callout to `{}` refused: no such upstream, or not granted", call.upstream)
+                }
                 _ => format!("callout to `{}` could not be started", call.upstream),
             })
         })?;
@@ -83,7 +85,9 @@ impl Drop for CallTicket {
 /// `on_http_call_response`: keeps the answer and wakes who waits for it. `active` is the context that the host speaks for now.
 pub(crate) fn answered(token: u32, active: u32, headers: usize, body: usize) {
     // Nobody waits any more: the stream is over, or its future went another way.
-    let Some(task) = CALLS.with_borrow(|calls| calls.get(&token).and_then(|waiting| waiting.task.upgrade())) else { return };
+    let Some(task) = CALLS.with_borrow(|calls| calls.get(&token).and_then(|waiting| waiting.task.upgrade())) else {
+        return;
+    };
     let headers = if headers > 0 { HOST.headers(Map::Call) } else { Bytes::new() };
     let body = if body > 0 { HOST.buffer(Buffer::Call, 0, body).unwrap_or_default() } else { Bytes::new() };
     CALLS.with_borrow_mut(|calls| {

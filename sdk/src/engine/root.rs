@@ -203,7 +203,9 @@ impl Task for Root {
             match result {
                 Ok(()) => {}
                 Err(Error::Fault(fault)) => log::error(&fault.context(name).to_string()),
-                Err(Error::Reply(_)) => log::error(&Fault::new("there is nobody to reply to").context(name).to_string()),
+                Err(Error::Reply(_)) => {
+                    log::error(&Fault::new("there is nobody to reply to").context(name).to_string())
+                }
             }
         }
     }

@@ -24,24 +24,47 @@ unsafe extern "C" {
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, length: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_buffer_bytes(buffer: u32, start: usize, length: usize, data: *const u8, size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_header_map_value(map: u32, name: *const u8, length: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        length: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_replace_header_map_value(map: u32, name: *const u8, length: usize, value: *const u8, size: usize) -> u32;
     fn proxy_add_header_map_value(map: u32, name: *const u8, length: usize, value: *const u8, size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, length: usize) -> u32;
     fn proxy_get_property(path: *const u8, length: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, length: usize, value: *const u8, size: usize) -> u32;
-    fn proxy_get_shared_data(key: *const u8, length: usize, data: *mut *mut u8, size: *mut usize, version: *mut u32) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        length: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
     fn proxy_set_shared_data(key: *const u8, length: usize, value: *const u8, size: usize, version: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     #[rustfmt::skip]
     fn proxy_send_local_response(
-        status: u32, details: *const u8, details_length: usize, body: *const u8, body_length: usize,
-        headers: *const u8, headers_length: usize, grpc_status: i32,
+        status: u32,
+        details: *const u8,
+        details_length: usize,
+        body: *const u8,
+        body_length: usize,
+        headers: *const u8,
+        headers_length: usize,
+        grpc_status: i32,
     ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     #[rustfmt::skip]
     fn proxy_call_foreign_function(
-        name: *const u8, length: usize, arguments: *const u8, arguments_length: usize, data: *mut *mut u8, size: *mut usize,
+        name: *const u8,
+        length: usize,
+        arguments: *const u8,
+        arguments_length: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, length: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
@@ -106,7 +129,8 @@ impl Host for Abi {
     }
 
     fn header(&self, map: Map, name: &str) -> Option<Bytes> {
-        bytes(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }).ok()
+        bytes(|data, size| unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) })
+            .ok()
     }
 
     fn headers(&self, map: Map) -> Bytes {
@@ -147,7 +171,8 @@ impl Host for Abi {
     fn shared(&self, key: &str) -> (Option<Bytes>, u32) {
         let mut version = 0;
         let value =
-            bytes(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) }).ok();
+            bytes(|data, size| unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) })
+                .ok();
         (value, version)
     }
 

@@ -46,7 +46,8 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// A fault, when the host's store fails or is full.
     pub fn set(&self, key: &str, value: &T, ttl: impl Into<Option<Duration>>) -> Result {
         let key = self.key(key);
-        let value = serde_json::to_vec(value).map_err(|error| Error::Fault(Fault::new(format!("`{}`: {error}", self.name))))?;
+        let value =
+            serde_json::to_vec(value).map_err(|error| Error::Fault(Fault::new(format!("`{}`: {error}", self.name))))?;
         // Zero means without end to the host; something that should end at once ends in a millisecond.
         let ttl = ttl.into().map_or(0, |ttl| millis(ttl).max(1));
         let length = u32::try_from(key.len()).map_err(|_| self.fault(HostError::BadArgument))?;

@@ -23,7 +23,11 @@ pub(super) fn delete(key: &str) -> Result<(), HostError> {
 }
 
 /// Changes a value, whatever others do meanwhile. `change` gets the old one and returns the new one and a result.
-pub(super) fn update<T>(key: &str, ttl_ms: u64, mut change: impl FnMut(Option<&[u8]>) -> (Vec<u8>, T)) -> Result<T, HostError> {
+pub(super) fn update<T>(
+    key: &str,
+    ttl_ms: u64,
+    mut change: impl FnMut(Option<&[u8]>) -> (Vec<u8>, T),
+) -> Result<T, HostError> {
     for _ in 0..ATTEMPTS {
         let (stored, version) = HOST.shared(key);
         let old = live(stored.as_deref(), HOST.now());

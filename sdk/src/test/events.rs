@@ -117,7 +117,8 @@ impl World {
             let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             format!("{name}{{{}}}", labels.join(","))
         };
-        let matching = self.metrics.iter().filter(|metric| metric.name == name || full(&metric.labels, &metric.name) == name);
+        let matching =
+            self.metrics.iter().filter(|metric| metric.name == name || full(&metric.labels, &metric.name) == name);
         matching.map(|metric| metric.value).sum()
     }
 }

@@ -142,7 +142,11 @@ impl<F: Filter> Run<'_, F> {
     fn wait(&self, direction: Direction, mut paused: bool, mut passed: Vec<u8>) -> Ended {
         while paused {
             if !self.harness.step(self.deadline) {
-                self.harness.world.borrow_mut().logs.push("error: the filter holds the exchange and waits for nothing".to_owned());
+                self.harness
+                    .world
+                    .borrow_mut()
+                    .logs
+                    .push("error: the filter holds the exchange and waits for nothing".to_owned());
                 return Ended::Reply(Reply::new(504));
             }
             if let Some(ended) = self.after(direction, Action::Pause, &mut paused, &mut passed) {

@@ -98,7 +98,8 @@ fn metric(world: &mut World, arguments: &mut Arguments<'_>) -> Result<Bytes, Hos
     let length = arguments.u32()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = text(arguments.take(length)?);
-    let labels = Pairs::new(Bytes::copy_from_slice(arguments.0)).map(|(key, value)| (text(&key), text(&value))).collect();
+    let labels =
+        Pairs::new(Bytes::copy_from_slice(arguments.0)).map(|(key, value)| (text(&key), text(&value))).collect();
     Ok(Bytes::copy_from_slice(&define(world, kind, &name, labels).to_le_bytes()))
 }
 

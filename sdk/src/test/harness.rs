@@ -219,8 +219,7 @@ impl<F: Filter> TestRequest<'_, F> {
     #[must_use]
     pub fn send(mut self) -> Outcome {
         with_length(&mut self.fields, &self.body);
-        let message =
-            Message { fields: self.fields, chunks: pieces(&self.body, self.pieces), trailers: self.trailers };
+        let message = Message { fields: self.fields, chunks: pieces(&self.body, self.pieces), trailers: self.trailers };
         exchange::run(self.harness, message, &self.reply)
     }
 }

@@ -172,7 +172,11 @@ impl Host for Native {
             if world.started && !world.upstreams.contains_key(parts.upstream) {
                 return Err(HostError::BadArgument);
             }
-            let fields = parts.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())).collect();
+            let fields = parts
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes()))
+                .collect();
             let call = Call::new(parts.upstream, &fields, Bytes::copy_from_slice(parts.body));
             let token = TOKENS.with_borrow_mut(|token| {
                 *token += 1;

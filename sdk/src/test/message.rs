@@ -158,7 +158,8 @@ pub(super) fn pieces(body: &Bytes, pieces: usize) -> Vec<Bytes> {
         return vec![body.clone()];
     }
     let size = body.len().div_ceil(pieces);
-    let mut chunks: Vec<Bytes> = (0..body.len()).step_by(size).map(|at| body.slice(at..(at + size).min(body.len()))).collect();
+    let mut chunks: Vec<Bytes> =
+        (0..body.len()).step_by(size).map(|at| body.slice(at..(at + size).min(body.len()))).collect();
     chunks.push(Bytes::new());
     chunks
 }

@@ -95,7 +95,11 @@ impl Outcome {
     /// is one of them; 0 when there is none.
     #[must_use]
     pub fn metric(&self, name: &str) -> i64 {
-        self.metrics.iter().filter(|(metric, _)| metric == name || metric.split('{').next() == Some(name)).map(|(_, value)| value).sum()
+        self.metrics
+            .iter()
+            .filter(|(metric, _)| metric == name || metric.split('{').next() == Some(name))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     /// Who the client was, if the filter said so.

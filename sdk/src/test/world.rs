@@ -133,7 +133,8 @@ impl World {
             Map::Call => return None,
         };
         if !self.side(direction)?.held {
-            self.logs.push(format!("warn: header {name} was written after the {} head had left: ignored", direction.name()));
+            self.logs
+                .push(format!("warn: header {name} was written after the {} head had left: ignored", direction.name()));
             return None;
         }
         self.side(direction).map(|side| &mut side.fields)
