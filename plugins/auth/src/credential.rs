@@ -184,7 +184,7 @@ mod tests {
             (Place::Cookie("session".to_owned()), "c1"),
             (Place::Query("key".to_owned()), "q 1"),
         ] {
-            assert_eq!(request.find(&[place.clone()]), Ok(Some(value)), "{place:?}");
+            assert_eq!(request.find(std::slice::from_ref(&place)), Ok(Some(value)), "{place:?}");
         }
         assert_eq!(request.find(&[Place::Cookie("c".to_owned())]), Ok(None));
         assert_eq!(request.authorization("basic"), Ok(None));

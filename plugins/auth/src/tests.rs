@@ -14,7 +14,7 @@ use tokens::{FAR, RS256, RSA_PEM, SECRET, ed25519_jwk, eddsa, es256, hs256, p256
 pub(crate) fn auth(config: Json) -> Harness<Auth> {
     Harness::new(config).unwrap()
 }
-fn secret(more: Json) -> Harness<Auth> {
+fn secret(more: &Json) -> Harness<Auth> {
     let mut jwt = json!({"keys": [{"secret": SECRET}]});
     jwt.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     auth(json!({"jwt": jwt}))
@@ -100,7 +100,7 @@ fn a_credential_goes_no_further_unless_it_is_asked_for() {
     assert_eq!(cookie(&strip, "x=1; key=k; y=2").as_deref(), Some("x=1; y=2"));
     assert_eq!(cookie(&strip, "key=k"), None);
     assert_eq!(cookie(&forward, "key=k").as_deref(), Some("key=k"));
-    let out = bearer(&secret(json!({})), &token(&json!({"sub": "a", "exp": FAR})));
+    let out = bearer(&secret(&json!({})), &token(&json!({"sub": "a", "exp": FAR})));
     assert_eq!(upstream_header(&out, "authorization"), None);
 }
 
@@ -144,7 +144,7 @@ fn optional_lets_nobody_pass_with_a_wrong_credential() {
 fn several_credentials_are_refused() {
     let keys = auth(json!({"api_keys": {"alice": "k"}}));
     assert_eq!(who(&keys.get("/a").header("x-api-key", "k").header("x-api-key", "k").send()), Err(401));
-    let jwt = secret(json!({}));
+    let jwt = secret(&json!({}));
     let good = token(&json!({"sub": "a", "exp": FAR}));
     assert_eq!(who(&jwt.get("/a").bearer(&good).bearer("x").send()), Err(401));
     assert_eq!(who(&jwt.get("/a").bearer(&good).header("authorization", "Basic eDp5").send()), Err(401));
@@ -199,7 +199,7 @@ fn a_token_of_every_algorithm_passes() {
 #[test]
 fn a_bad_token_is_refused_with_a_reason_for_the_log() {
     let harness = secret(
-        json!({"issuer": "https://idp.example", "audience": ["orders", "users"], "required_claims": ["exp", "sub"]}),
+        &json!({"issuer": "https://idp.example", "audience": ["orders", "users"], "required_claims": ["exp", "sub"]}),
     );
     let good = json!({"iss": "https://idp.example", "aud": "users", "sub": "alice", "exp": FAR});
     assert_eq!(who(&bearer(&harness, &token(&good))), Ok(Some("alice")));
@@ -237,10 +237,10 @@ fn a_bad_token_is_refused_with_a_reason_for_the_log() {
 
 #[test]
 fn the_clocks_may_be_apart_by_the_leeway() {
-    let start = harness_time(&secret(json!({})));
+    let start = harness_time(&secret(&json!({})));
     let expiring = token(&json!({"sub": "a", "exp": start + 60}));
     for (leeway, passes_until) in [("0s", 60), ("10s", 70), ("30s", 90)] {
-        let harness = secret(json!({"leeway": leeway}));
+        let harness = secret(&json!({"leeway": leeway}));
         harness.advance(Duration::from_secs(passes_until - 1));
         assert!(who(&bearer(&harness, &expiring)).is_ok(), "{leeway}");
         harness.advance(Duration::from_secs(1));
@@ -259,7 +259,7 @@ fn a_remembered_signature_expires_with_its_token() {
 
 #[test]
 fn claims_reach_the_upstream_as_headers() {
-    let harness = secret(json!({
+    let harness = secret(&json!({
         "consumer_claim": "/realm/user",
         "claims_to_headers": {"email": "X-Email", "groups": "x-groups", "/realm/id": "x-realm", "evil": "x-evil", "none": "x-none"}
     }));
@@ -274,7 +274,7 @@ fn claims_reach_the_upstream_as_headers() {
 
 #[test]
 fn tokens_are_looked_for_where_they_are_configured() {
-    let harness = secret(json!({"from": [{"header": "x-token"}, {"cookie": "token"}, {"query": "token"}]}));
+    let harness = secret(&json!({"from": [{"header": "x-token"}, {"cookie": "token"}, {"query": "token"}]}));
     let good = token(&json!({"sub": "a", "exp": FAR}));
     let requests = [
         harness.get("/a").header("x-token", &good),

@@ -22,27 +22,85 @@ fn error(block: TokenStream) -> String {
 #[test]
 fn the_manifest_lists_what_the_author_wrote() {
     let cases = [
-        (quote!(fn request(&self, req: &mut Request) -> Result { Ok(()) }), r#""request_headers""#, ""),
-        (quote!(async fn response(&self, res: &mut Response) -> Result { res.body().await?; Ok(()) }),
-            r#""response_headers","response_body""#, ""),
-        (quote!(async fn request(&self, r: &mut Request) -> Result { let x = ensure!(r.json::<u8>().await? > 1, 400, ""); }),
-            r#""request_headers","request_body""#, ""),
-        (quote!(async fn request(&self, req: &mut Request) -> Result { while let Some(c) = req.chunk().await? { req.write(c); } }),
-            r#""request_headers","request_body""#, r#""request""#),
-        (quote!(async fn request(&self, req: &mut Request) -> Result { self.idp.get("/").await?.json()?; reply.body("x") }),
-            r#""request_headers""#, ""),
-        (quote!(fn done(&self, end: &End) {}), r#""finish""#, ""),
-        (quote!(#[every("1s")] fn tick(&self) {}), "", ""),
+        (
+            quote!(
+                fn request(&self, req: &mut Request) -> Result {
+                    Ok(())
+                }
+            ),
+            r#""request_headers""#,
+            "",
+        ),
+        (
+            quote!(
+                async fn response(&self, res: &mut Response) -> Result {
+                    res.body().await?;
+                    Ok(())
+                }
+            ),
+            r#""response_headers","response_body""#,
+            "",
+        ),
+        (
+            quote!(
+                async fn request(&self, r: &mut Request) -> Result {
+                    let x = ensure!(r.json::<u8>().await? > 1, 400, "");
+                }
+            ),
+            r#""request_headers","request_body""#,
+            "",
+        ),
+        (
+            quote!(
+                async fn request(&self, req: &mut Request) -> Result {
+                    while let Some(c) = req.chunk().await? {
+                        req.write(c);
+                    }
+                }
+            ),
+            r#""request_headers","request_body""#,
+            r#""request""#,
+        ),
+        (
+            quote!(
+                async fn request(&self, req: &mut Request) -> Result {
+                    self.idp.get("/").await?.json()?;
+                    reply.body("x")
+                }
+            ),
+            r#""request_headers""#,
+            "",
+        ),
+        (
+            quote!(
+                fn done(&self, end: &End) {}
+            ),
+            r#""finish""#,
+            "",
+        ),
+        (
+            quote!(
+                #[every("1s")]
+                fn tick(&self) {}
+            ),
+            "",
+            "",
+        ),
     ];
     for (functions, callbacks, streams) in cases {
-        let expected = format!(r#"{{"sdk":"0.1.0","callbacks":[{callbacks}],"pause":"stop_iteration","streams":[{streams}]}}"#);
+        let expected =
+            format!(r#"{{"sdk":"0.1.0","callbacks":[{callbacks}],"pause":"stop_iteration","streams":[{streams}]}}"#);
         assert_eq!(manifest(TokenStream::new(), &functions), expected);
     }
 }
 
 #[test]
 fn a_body_that_is_read_elsewhere_is_listed_by_hand() {
-    let functions = quote!(async fn request(&self, req: &mut Request) -> Result { helper(req).await });
+    let functions = quote!(
+        async fn request(&self, req: &mut Request) -> Result {
+            helper(req).await
+        }
+    );
     assert!(manifest(quote!(request_body), &functions).contains(r#"["request_headers","request_body"]"#));
 }
 
