@@ -1,0 +1,54 @@
+//! What the kernel says about a process: memory, CPU time, and signals to it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+/// Resident memory, bytes.
+///
+/// # Panics
+/// There is no such process.
+#[must_use]
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has resident memory");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).expect("a number of kB");
+    kib * 1024
+}
+
+/// Time on a CPU of all threads of the processes so far.
+///
+/// # Panics
+/// The kernel does not account for it.
+#[must_use]
+pub fn cpu_time(pids: &[u32]) -> Duration {
+    let mut nanos = 0;
+    for pid in pids {
+        for task in fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten() {
+            // A thread may end between the two looks.
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            nanos += text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Duration::from_nanos(nanos)
+}
+
+/// A process and everything that it started.
+#[must_use]
+pub fn tree(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|field| field.parse().ok()) {
+        all.extend(tree(child));
+    }
+    all
+}
+
+/// Sends a signal, by name: `TERM`, `HUP`.
+///
+/// # Panics
+/// There is no such process.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(status.is_ok_and(|status| status.success()), "the process {pid} takes signal {name}");
+}
