@@ -10,8 +10,29 @@ use std::time::Duration;
 /// There is no such process.
 #[must_use]
 pub fn resident(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory since the start, or since [`forget_peak`], bytes.
+///
+/// # Panics
+/// There is no such process.
+#[must_use]
+pub fn peak(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// Lets [`peak`] begin anew.
+///
+/// # Panics
+/// The process belongs to somebody else.
+pub fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is ours");
+}
+
+fn memory(pid: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process has resident memory");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("a process has memory");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|field| field.parse().ok()).expect("a number of kB");
     kib * 1024
 }

@@ -85,6 +85,8 @@ pub(crate) enum Source {
     Streams,
     /// The host's clock, whole seconds.
     Seconds,
+    /// A variable of the environment.
+    Env(String),
     /// That many times `x`.
     Repeat(usize),
     /// Several, one after the other.

@@ -129,6 +129,7 @@ impl Run {
                 let now = hostcalls::get_current_time()?.duration_since(UNIX_EPOCH).unwrap_or_default();
                 now.as_secs().to_string().into_bytes()
             }
+            Source::Env(name) => std::env::var(name).unwrap_or_else(|_| "(none)".to_owned()).into_bytes(),
             Source::Repeat(times) => vec![b'x'; *times],
             Source::Concat(values) => {
                 let mut all = Vec::new();
