@@ -21,6 +21,7 @@ async fn gateway(origin: &Origin, steps: &Value, more: &Value) -> Gateway {
     }
     let mut config = one_route(&origin.url(), &json!([filter]));
     config["limits"] = json!({ "workers": 1 });
+    config["upstreams"]["origin"]["protocol"] = json!(origin.protocol());
     let plain = json!({ "name": "plain", "match": { "path": { "prefix": "/plain" } }, "upstream": "origin" });
     config["routes"].as_array_mut().unwrap().push(plain);
     Site::new(&config).script().start().await
@@ -80,10 +81,10 @@ fn trap_anywhere() -> Value {
 }
 
 async fn origin_with_trailers() -> Origin {
-    Origin::start(|_| async {
+    Origin::start_http2(|_| async {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", "1".parse().unwrap());
-        sluicegate_tests::origin::with(stream(200, body::with_trailers(["answer"], trailers)), &[("trailer", "x-sum")])
+        stream(200, body::with_trailers(["answer"], trailers))
     })
     .await
 }

@@ -77,6 +77,7 @@ struct Record {
 /// An upstream that reads whole requests, remembers them, and answers as told.
 pub struct Origin {
     address: SocketAddr,
+    http2: bool,
     record: Arc<Record>,
     accepting: AbortHandle,
 }
@@ -129,7 +130,7 @@ impl Origin {
                 tokio::spawn(serve_connection(stream, http2, Arc::clone(&kept), Arc::clone(&answer)));
             }
         });
-        Self { address, record, accepting: accepting.abort_handle() }
+        Self { address, http2, record, accepting: accepting.abort_handle() }
     }
     /// Its address.
     #[must_use]
@@ -140,6 +141,11 @@ impl Origin {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+    /// The version that it speaks, as a word of the configuration.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        if self.http2 { "http2" } else { "http1" }
     }
     /// All requests so far.
     ///
