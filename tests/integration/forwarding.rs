@@ -5,7 +5,7 @@ use serde_json::json;
 use sluicegate_tests::origin::{answer, stream, with};
 use sluicegate_tests::raw::Raw;
 use sluicegate_tests::{Connection, Gateway, Origin, RawOrigin, Site, body, one_route};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 async fn before(origin: &Origin) -> Gateway {
     Site::new(&one_route(&origin.url(), &json!([]))).start().await
@@ -242,12 +242,7 @@ async fn an_upstream_that_is_not_there_is_502_and_one_that_is_silent_is_504() {
 #[tokio::test]
 async fn an_upstream_that_breaks_off_its_body_never_looks_complete() {
     for head in ["content-length: 100\r\n\r\nshort", "transfer-encoding: chunked\r\n\r\n5\r\nshort\r\n"] {
-        let origin = RawOrigin::start(move |mut stream| async move {
-            let mut piece = [0; 4096];
-            stream.read(&mut piece).await.ok();
-            stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).await.ok();
-        })
-        .await;
+        let origin = RawOrigin::saying(format!("HTTP/1.1 200 OK\r\n{head}")).await;
         let gateway = Site::new(&one_route(&origin.url(), &json!([]))).start().await;
         assert!(gateway.request(Method::GET, "/").try_send().await.is_err(), "HTTP/1.1 {head:?}");
         assert!(gateway.request(Method::GET, "/").http2().try_send().await.is_err(), "HTTP/2 {head:?}");
@@ -257,12 +252,7 @@ async fn an_upstream_that_breaks_off_its_body_never_looks_complete() {
 #[tokio::test]
 async fn an_upstream_that_answers_nonsense_is_502() {
     for nonsense in ["", "hello\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"] {
-        let origin = RawOrigin::start(move |mut stream| async move {
-            let mut piece = [0; 4096];
-            stream.read(&mut piece).await.ok();
-            stream.write_all(nonsense.as_bytes()).await.ok();
-        })
-        .await;
+        let origin = RawOrigin::saying(nonsense).await;
         let gateway = Site::new(&one_route(&origin.url(), &json!([]))).start().await;
         assert_eq!(gateway.get("/").await.code(), 502, "{nonsense:?}");
     }
@@ -270,14 +260,8 @@ async fn an_upstream_that_answers_nonsense_is_502() {
 
 #[tokio::test]
 async fn informational_responses_of_the_upstream_are_not_taken_for_the_answer() {
-    let origin = RawOrigin::start(|mut stream| async move {
-        let mut piece = [0; 4096];
-        stream.read(&mut piece).await.ok();
-        let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-        stream.write_all(answer.as_bytes()).await.ok();
-        stream.read(&mut piece).await.ok();
-    })
-    .await;
+    let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let origin = RawOrigin::saying(answer).await;
     let gateway = Site::new(&one_route(&origin.url(), &json!([]))).start().await;
     assert_eq!(gateway.get("/").await.expect(200).text(), "ok");
 }

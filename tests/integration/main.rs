@@ -10,6 +10,7 @@
 
 mod bad_modules;
 mod bodies;
+mod broken_configs;
 mod check_verb;
 mod client_gone;
 mod envoy;

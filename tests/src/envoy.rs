@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::client::Call;
 use crate::lines::Lines;
+use crate::process;
 use crate::wait::until;
 
 /// One wasm filter of Envoy's chain.
@@ -55,7 +56,7 @@ impl Envoy {
         let file = folder.path().join("envoy.json");
         fs::write(&file, config(setup).to_string()).expect("there is room for a file");
         let admin_file = folder.path().join("admin");
-        let mut command = pinned(&setup.binary, setup.core);
+        let mut command = process::pinned(&setup.binary, setup.core);
         command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
         command.arg("--admin-address-path").arg(&admin_file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("Envoy starts");
@@ -88,19 +89,6 @@ impl Drop for Envoy {
         // It may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-/// A command that runs on one core, if one is named.
-#[must_use]
-pub fn pinned(binary: &Path, core: Option<usize>) -> Command {
-    match core {
-        None => Command::new(binary),
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.args(["-c", &core.to_string()]).arg(binary);
-            command
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
@@ -279,6 +280,23 @@ impl RawOrigin {
             }
         });
         Self { address, accepting: accepting.abort_handle() }
+    }
+    /// One that answers the head of a request with these bytes and closes.
+    pub async fn saying(bytes: impl Into<String>) -> Self {
+        let bytes = bytes.into();
+        Self::start(move |mut stream| {
+            let bytes = bytes.clone();
+            async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = stream.read_u8().await else { return };
+                    head.push(byte);
+                }
+                // Whether the peer still listens is its own business.
+                stream.write_all(bytes.as_bytes()).await.ok();
+            }
+        })
+        .await
     }
     /// Its address as a target of the configuration.
     #[must_use]

@@ -1,6 +1,8 @@
 //! What the kernel says about a process: memory, CPU time, and signals to it.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,4 +74,27 @@ pub fn tree(pid: u32) -> Vec<u32> {
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
     assert!(status.is_ok_and(|status| status.success()), "the process {pid} takes signal {name}");
+}
+
+/// A command that runs on one core, if one is named.
+#[must_use]
+pub fn pinned(binary: &Path, core: Option<usize>) -> Command {
+    match core {
+        None => Command::new(binary),
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(binary);
+            command
+        }
+    }
+}
+
+/// An address that nobody has, for programs that cannot be asked where they listen.
+///
+/// # Panics
+/// The kernel has no port.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the kernel has a port");
+    listener.local_addr().expect("it is bound")
 }

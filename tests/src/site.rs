@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::Gateway;
+use crate::process;
 
 /// A configuration with one upstream, `origin`, and one route to it through `filters`.
 #[must_use]
@@ -119,7 +120,12 @@ impl Site {
     /// The gateway with these arguments, in this folder, with a clean environment.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.command_on(None, arguments)
+    }
+    /// The same on one core, if one is named.
+    #[must_use]
+    pub fn command_on(&self, core: Option<usize>, arguments: &[&str]) -> Command {
+        let mut command = process::pinned(&binary(), core);
         command.args(arguments).current_dir(self.folder()).env_clear().stdin(Stdio::null());
         command.env("NO_COLOR", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
