@@ -107,7 +107,7 @@ async fn users() -> Origin {
 async fn cors() {
     let config = json!({
         "origins": ["https://app.example", "https://*.shop.example"], "credentials": true,
-        "methods": ["GET", "PUT"], "headers": ["x-token"], "expose": ["x-total"], "max_age": "10m",
+        "methods": ["GET", "PUT"], "headers": ["x-token"], "expose_headers": ["x-total"], "max_age": "10m",
     });
     let preflight = |origin: &'static str, method: &'static str| {
         ask(Method::OPTIONS, "/", &[("origin", origin), ("access-control-request-method", method)])
@@ -127,7 +127,7 @@ async fn cors() {
 
 #[tokio::test]
 async fn auth() {
-    let config = json!({ "api_keys": { "keys": { "alice": "key-of-alice" } } });
+    let config = json!({ "api_keys": { "alice": "key-of-alice" } });
     let asks = [
         get("/", &[]),
         get("/", &[("x-api-key", "key-of-alice")]),
