@@ -1,1 +1,34 @@
-//! tests
+//! The harness of the black-box tests: the gateway as a process, scripted peers on both sides of it, and filters to put between.
+//!
+//! Nothing here knows how the gateway works inside: it is started from its binary and judged by its sockets, its logs and its admin
+//! API. Waits are for conditions, bounded by [`wait::PATIENCE`]; ports are chosen by the kernel.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "A test harness reports by panicking and printing."
+)]
+
+pub mod body;
+pub mod client;
+pub mod envoy;
+pub mod gateway;
+pub mod guests;
+pub mod lines;
+pub mod load;
+pub mod origin;
+pub mod peers;
+pub mod process;
+pub mod raw;
+pub mod site;
+pub mod tokens;
+pub mod wait;
+pub mod wat;
+
+pub use client::{Connection, Response};
+pub use gateway::Gateway;
+pub use origin::{Origin, RawOrigin};
+pub use site::{Site, one_route};
+pub use wat::Wat;

@@ -1,0 +1,33 @@
+//! The gateway through its front door: one module for each thing that it promises.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "A test reports by panicking and printing."
+)]
+
+mod bad_modules;
+mod bodies;
+mod broken_configs;
+mod check_verb;
+mod client_gone;
+mod envoy;
+mod filters;
+mod filters_bodies;
+mod filters_callouts;
+mod filters_state;
+mod forwarding;
+mod malformed;
+mod plugin_auth;
+mod plugin_cors;
+mod plugin_log;
+mod plugin_rate_limit;
+mod plugin_transform;
+mod routing;
+mod sandbox;
+mod shutdown;
+mod swap;
+mod swap_files;
+mod tidy;

@@ -1,0 +1,160 @@
+//! Envoy with the same filters in front of the same origins, to compare with.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::Call;
+use crate::lines::Lines;
+use crate::process;
+use crate::wait::until;
+
+/// One wasm filter of Envoy's chain.
+pub struct WasmFilter {
+    /// Its name.
+    pub name: String,
+    /// The module.
+    pub file: PathBuf,
+    /// The bytes for `proxy_on_configure`.
+    pub config: String,
+}
+
+/// What an Envoy is started with.
+pub struct Setup {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Clusters by name; the first one gets all requests.
+    pub clusters: Vec<(String, SocketAddr)>,
+    /// The chain before the router.
+    pub filters: Vec<WasmFilter>,
+    /// The core to run on, if on one only.
+    pub core: Option<usize>,
+}
+
+/// A running Envoy. Ended when dropped.
+pub struct Envoy {
+    child: Child,
+    /// What it logged.
+    pub log: Lines,
+    address: SocketAddr,
+    /// Keeps its configuration.
+    _folder: TempDir,
+}
+
+impl Envoy {
+    /// Starts one with a single worker and waits until it listens.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start(setup: &Setup) -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let file = folder.path().join("envoy.json");
+        fs::write(&file, config(setup).to_string()).expect("there is room for a file");
+        let admin_file = folder.path().join("admin");
+        let mut command = process::pinned(&setup.binary, setup.core);
+        command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+        command.arg("--admin-address-path").arg(&admin_file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("Envoy starts");
+        let log = Lines::read(child.stderr.take().expect("it is piped"));
+        let placeholder = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut envoy = Self { child, log, address: placeholder, _folder: folder };
+        envoy.address = until("Envoy listens", || {
+            let ended = envoy.child.try_wait().is_ok_and(|status| status.is_some());
+            assert!(!ended, "Envoy did not start:\n{}", envoy.log.tail());
+            let admin = fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok());
+            async move { listener(admin?).await }
+        })
+        .await;
+        envoy
+    }
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+async fn listener(admin: SocketAddr) -> Option<SocketAddr> {
+    let response = Call::new(admin, Method::GET, "/listeners?format=json").try_send().await.ok()?;
+    let status = serde_json::from_slice::<Value>(&response.body).ok()?;
+    let address = &status["listener_statuses"][0]["local_address"]["socket_address"];
+    let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
+    (port != 0).then(|| SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+const TYPES: &str = "type.googleapis.com/";
+
+fn socket(address: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": address, "port_value": port } })
+}
+
+fn config(setup: &Setup) -> Value {
+    let cluster = |(name, address): &(String, SocketAddr)| {
+        let endpoint = json!({ "endpoint": { "address": socket(&address.ip().to_string(), address.port()) } });
+        json!({
+            "name": name, "type": "STATIC", "connect_timeout": "5s",
+            "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
+        })
+    };
+    let clusters: Vec<Value> = setup.clusters.iter().map(cluster).collect();
+    let mut filters: Vec<Value> = setup.filters.iter().map(wasm_filter).collect();
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": format!("{TYPES}envoy.extensions.filters.http.router.v3.Router") },
+    }));
+    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": setup.clusters[0].0, "timeout": "15s" } });
+    let manager = json!({
+        "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "main",
+        "use_remote_address": true,
+        "generate_request_id": false,
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+        "http_filters": filters,
+    });
+    let chain = json!({ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] });
+    json!({
+        "admin": { "address": socket("127.0.0.1", 0) },
+        "static_resources": {
+            "listeners": [{ "name": "main", "address": socket("127.0.0.1", 0), "filter_chains": [chain] }],
+            "clusters": clusters,
+        },
+    })
+}
+
+fn wasm_filter(filter: &WasmFilter) -> Value {
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": format!("{TYPES}envoy.extensions.filters.http.wasm.v3.Wasm"),
+            "config": {
+                "name": filter.name,
+                // What Pause means to the SDK's filters; the gateway reads it from their manifest.
+                "allow_on_headers_stop_iteration": true,
+                "vm_config": {
+                    "vm_id": filter.name,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": filter.file } },
+                },
+                "configuration": { "@type": format!("{TYPES}google.protobuf.StringValue"), "value": filter.config },
+            },
+        },
+    })
+}
