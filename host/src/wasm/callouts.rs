@@ -42,7 +42,8 @@ pub(super) fn start(host: &mut HostState, call: Callout) -> Result<u32, Status> 
     }
 }
 
-/// Callouts of a canary: accepted like others, so that a filter that fetches something when it starts does so, and never answered.
+/// Callouts of a canary: accepted like others, so that a filter that fetches something when it starts does so, and
+/// never answered.
 pub(super) struct Unanswered;
 
 impl Callouts for Unanswered {

@@ -95,8 +95,8 @@ impl Filter for StreamContext {
 }
 
 impl Drop for StreamContext {
-    /// Dropped without being finished (it reported a fault and the instance lives): the guest still learns that the stream is over, later,
-    /// because whoever drops us may be in the middle of anything.
+    /// Dropped without being finished (it reported a fault and the instance lives): the guest still learns that the
+    /// stream is over, later, because whoever drops us may be in the middle of anything.
     fn drop(&mut self) {
         if !self.finished {
             self.running.finish_later(Rc::clone(&self.stream));

@@ -1,11 +1,13 @@
-//! The process's one wasmtime engine: what guests may be made of, where their memories come from, and the clock of their deadlines.
+//! The process's one wasmtime engine: what guests may be made of, where their memories come from, and the clock of
+//! their deadlines.
 //!
 //! **Deadlines.** A ticker advances the engine's epoch every millisecond. A callback is given its deadline in
-//! [`DEADLINE_STEPS`] steps: each time a step has passed while guest code runs, one is used up, and the last ends the callback. So a thread
-//! that the machine did not let run, or a slow hostcall, costs one step and not the guest's life; a loop ends at its deadline, give or take a tick.
+//! [`DEADLINE_STEPS`] steps: each time a step has passed while guest code runs, one is used up, and the last ends the
+//! callback. So a thread that the machine did not let run, or a slow hostcall, costs one step and not the guest's life;
+//! a loop ends at its deadline, give or take a tick.
 //!
-//! **Memory.** Instances come from a pool with copy-on-write images (a fresh one takes microseconds), reserved as address space only. Where it
-//! cannot be reserved (a limit on address space), instances are mapped on demand.
+//! **Memory.** Instances come from a pool with copy-on-write images (a fresh one takes microseconds), reserved as
+//! address space only. Where it cannot be reserved (a limit on address space), instances are mapped on demand.
 
 use std::thread;
 use std::time::Duration;
@@ -22,7 +24,8 @@ use super::module::{self, Plugin};
 
 /// Length of an epoch.
 const TICK: Duration = Duration::from_millis(1);
-/// Sizes of the pool that are tried, in instances: workers × filter entries × 2 while swapping, at 4 GiB of address space each.
+/// Sizes of the pool that are tried, in instances: workers × filter entries × 2 while swapping, at 4 GiB of address
+/// space each.
 const POOLS: [u32; 2] = [4096, 256];
 /// Bytes of a memory that stay mapped when its slot is free, so that the next instance takes no page faults.
 const KEEP_RESIDENT: usize = 1 << 20;

@@ -12,7 +12,8 @@ use super::running::Running;
 use crate::filter::{Callbacks, Callouts, Fault, Filter, FilterSource, OnError, Outcome, Phase, Stage};
 use crate::state::State;
 
-/// A filter entry on one worker: one instance, replaced by a fresh one when it dies. Implements [`crate::filter::FilterSource`].
+/// A filter entry on one worker: one instance, replaced by a fresh one when it dies. Implements
+/// [`crate::filter::FilterSource`].
 pub struct WorkerFilter {
     spec: Arc<FilterSpec>,
     services: Arc<State>,
@@ -31,8 +32,8 @@ struct Failures {
 }
 
 impl WorkerFilter {
-    /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance starts). Timers and
-    /// queue events of guests need a [`tokio::task::LocalSet`] around the worker.
+    /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance
+    /// starts). Timers and queue events of guests need a [`tokio::task::LocalSet`] around the worker.
     #[must_use]
     pub fn new(spec: Arc<FilterSpec>, state: Arc<State>, callouts: Rc<dyn Callouts>) -> Rc<Self> {
         let filter = Self {
@@ -48,8 +49,8 @@ impl WorkerFilter {
         }
         Rc::new(filter)
     }
-    /// No new streams will come: ticks stop; when the last stream has ended the root context gets `on_done` and `on_delete` and
-    /// the instance is dropped. After `deadline` what still runs is ended with a fault.
+    /// No new streams will come: ticks stop; when the last stream has ended the root context gets `on_done` and
+    /// `on_delete` and the instance is dropped. After `deadline` what still runs is ended with a fault.
     pub fn retire(self: &Rc<Self>, deadline: Duration) {
         self.retired.set(Some(deadline));
         let running = self.running.borrow().clone();

@@ -184,7 +184,8 @@ impl HostState {
     pub(super) fn write_output(&mut self, error: bool, bytes: &[u8]) {
         self.log.write(error, bytes, speaker(&self.spec, &self.effective));
     }
-    /// A filter changes what has gone on already, or has not come yet. Said once per plugin: it would do so for every request.
+    /// A filter changes what has gone on already, or has not come yet. Said once per plugin: it would do so for every
+    /// request.
     pub(super) fn late_write(&self, what: &str) {
         if self.spec.plugin.first_late_write() {
             tracing::warn!(

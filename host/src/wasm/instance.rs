@@ -20,8 +20,8 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Makes an instance and starts it: `_initialize` (or `_start`) and `main`, then for the root context `on_context_create`, `on_vm_start` and
-    /// `on_configure`.
+    /// Makes an instance and starts it: `_initialize` (or `_start`) and `main`, then for the root context
+    /// `on_context_create`, `on_vm_start` and `on_configure`.
     ///
     /// # Errors
     /// What the guest said or died of; the instance is gone.
@@ -44,11 +44,9 @@ impl Instance {
         Ok(started)
     }
     fn initialise(&mut self, instance: &wasmtime::Instance) -> Result<(), Fault> {
-        let names = if instance.get_func(&mut self.store, "_initialize").is_some() {
-            &["_initialize", "main", "__main_void"][..]
-        } else {
-            &["_start"]
-        };
+        let mut has = |name: &str| instance.get_func(&mut self.store, name).is_some();
+        let main = if has("main") { "main" } else { "__main_void" };
+        let names: &[&str] = if has("_initialize") { &["_initialize", main] } else { &["_start"] };
         for name in names {
             let store = &mut self.store;
             let entry = exports::find::<(), ()>(instance, store, name);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// Guest time for `_initialize`, `on_vm_start` and `on_configure` together each, whatever the filter's own deadline (a Go runtime
-/// alone takes tens of milliseconds to start).
+/// Guest time for `_initialize`, `on_vm_start` and `on_configure` together each, whatever the filter's own deadline (a
+/// Go runtime alone takes tens of milliseconds to start).
 pub(super) const STARTUP_DEADLINE: Duration = Duration::from_secs(1);
 /// A callback's time is counted in so many steps; see [`super::engine`].
 pub(super) const DEADLINE_STEPS: u32 = 10;

@@ -1,8 +1,9 @@
-//! Guest memory: the one file that turns guest addresses into ranges, and the only way for a hostcall to hand bytes to a guest.
+//! Guest memory: the one file that turns guest addresses into ranges, and the only way for a hostcall to hand bytes to
+//! a guest.
 //!
-//! A bad address that the guest asks us to *read* from is its mistake and gets a status (INVALID_MEMORY_ACCESS), as in the
-//! specification. A bad address to *write* a result to, and an allocator that lies, end the instance: the guest would go on with
-//! whatever was there before.
+//! A bad address that the guest asks us to *read* from is its mistake and gets a status (INVALID_MEMORY_ACCESS), as in
+//! the specification. A bad address to *write* a result to, and an allocator that lies, end the instance: the guest
+//! would go on with whatever was there before.
 
 use wasmtime::{Caller, Memory};
 
@@ -46,7 +47,8 @@ impl<'a> Guest<'a> {
     }
     /// As [`Guest::give`], for `length` bytes that `fill` writes.
     ///
-    /// The guest's allocator is asked for exactly that many bytes (Rust guests rebuild a `Vec` of that capacity) and never for none.
+    /// The guest's allocator is asked for exactly that many bytes (Rust guests rebuild a `Vec` of that capacity) and
+    /// never for none.
     pub(super) fn give_with(
         &mut self,
         length: usize,
@@ -61,7 +63,8 @@ impl<'a> Guest<'a> {
         memory.write(address, &start.to_le_bytes())?;
         memory.write(size, &length.to_le_bytes())
     }
-    /// Calls the guest's allocator. It is the only guest code that runs inside a hostcall, and may itself make few hostcalls.
+    /// Calls the guest's allocator. It is the only guest code that runs inside a hostcall, and may itself make few
+    /// hostcalls.
     fn allocate(&mut self, size: u32) -> Result<u32, Refused> {
         let host = self.caller.data_mut();
         let allocate = host.allocate.take().ok_or_else(|| Abort::abi("a hostcall inside the allocator"))?;

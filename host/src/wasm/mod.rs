@@ -8,8 +8,9 @@
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
 //! | `contexts`, `filter` | what the chain sees of it |
 //!
-//! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs at most its instance: a
-//! trap, a passed deadline or a broken ABI drops it, wakes its streams, and the next stream gets a fresh one.
+//! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
+//! at most its instance: a trap, a passed deadline or a broken ABI drops it, wakes its streams, and the next stream
+//! gets a fresh one.
 
 mod callouts;
 mod contexts;
@@ -46,7 +47,8 @@ use crate::filter::OnError;
 use crate::observe::FilterLedger;
 use crate::state::State;
 
-/// Why a module is no plugin, or why a configured one does not start. One sentence for the operator, without a trailing full stop.
+/// Why a module is no plugin, or why a configured one does not start. One sentence for the operator, without a trailing
+/// full stop.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PluginError(pub String);

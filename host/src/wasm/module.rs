@@ -1,4 +1,5 @@
-//! Bytes → a plugin: size, validity, compilation, sections, exports, imports. Everything that can be refused is refused here.
+//! Bytes → a plugin: size, validity, compilation, sections, exports, imports. Everything that can be refused is refused
+//! here.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

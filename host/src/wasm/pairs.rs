@@ -1,7 +1,7 @@
 //! The ABI's serialised map: a count, then the lengths of every key and value, then the bytes, each followed by NUL.
 //!
-//! All integers are 32-bit little-endian. An empty map is written as nothing; nothing, one zero byte (the specification) and a zero count
-//! (the Rust SDK) are read as one.
+//! All integers are 32-bit little-endian. An empty map is written as nothing; nothing, one zero byte (the
+//! specification) and a zero count (the Rust SDK) are read as one.
 
 use super::limits::{PAIRS, PAIRS_BYTES};
 

@@ -1,4 +1,5 @@
-//! Events of shared queues: an item enqueued on any thread → `proxy_on_queue_ready` on the worker that registered the queue last.
+//! Events of shared queues: an item enqueued on any thread → `proxy_on_queue_ready` on the worker that registered the
+//! queue last.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,7 +1,8 @@
 //! An instance at work on one worker: shared by its streams and its events, one callback at a time, until it ends or dies.
 //!
-//! Nothing here is ever entered twice: an event that arrives while a callback runs waits in a queue and is delivered when the callback
-//! has returned. A fault ends the instance for good: its streams are woken and find it in [`Running::fault`].
+//! Nothing here is ever entered twice: an event that arrives while a callback runs waits in a queue and is delivered
+//! when the callback has returned. A fault ends the instance for good: its streams are woken and find it in
+//! [`Running::fault`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -240,7 +241,9 @@ impl Running {
     }
     /// Ends a stream as soon as the instance is idle, from where no guest code may run (a drop).
     pub(super) fn finish_later(&self, stream: Rc<Stream>) {
-        self.events.borrow_mut().push_back(Event::Finish(stream));
+        if self.fault.borrow().is_none() {
+            self.events.borrow_mut().push_back(Event::Finish(stream));
+        }
     }
     /// Ends a stream: `on_done`, then unless that defers it `on_log` and `on_delete`.
     pub(super) fn finish(self: &Rc<Self>, stream: &Rc<Stream>) {
@@ -281,11 +284,14 @@ impl Running {
     fn close(self: &Rc<Self>, stream: Option<&Rc<Stream>>) {
         let (context, id) =
             stream.map_or((Effective::Root, ROOT_CONTEXT), |stream| (Effective::Stream(Rc::clone(stream)), stream.id));
-        let logs = self.spec.plugin.callbacks.finish && stream.is_some();
-        let closed = self.call(context.clone(), "proxy_on_log", |exports, store| {
-            store.data_mut().finishing = true;
-            exports.log.as_ref().filter(|_| logs).map_or(Ok(()), |log| log.call(store, id))
-        });
+        let closed = if self.spec.plugin.callbacks.finish && stream.is_some() {
+            self.call(context.clone(), "proxy_on_log", |exports, store| {
+                store.data_mut().finishing = true;
+                exports.log.as_ref().map_or(Ok(()), |log| log.call(store, id))
+            })
+        } else {
+            Ok(())
+        };
         let closed = closed.and_then(|()| {
             self.call(context, "proxy_on_delete", |exports, store| {
                 store.data_mut().finishing = true;

@@ -7,7 +7,8 @@ use tokio::task::AbortHandle;
 
 use super::running::Running;
 
-/// Calls `proxy_on_tick` every `period`, counted from the end of the previous one, until the handle aborts it or the instance is gone.
+/// Calls `proxy_on_tick` every `period`, counted from the end of the previous one, until the handle aborts it or the
+/// instance is gone.
 pub(super) fn tick(running: &Rc<Running>, period: Duration) -> AbortHandle {
     let running = Rc::downgrade(running);
     let task = async move {

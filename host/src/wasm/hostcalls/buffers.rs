@@ -103,7 +103,8 @@ impl HostState {
             Buffer::Nothing => None,
         }
     }
-    /// Writes into a body. One that is not at this filter stays as it is; one that grows out of all proportion ends its stream.
+    /// Writes into a body. One that is not at this filter stays as it is; one that grows out of all proportion ends its
+    /// stream.
     fn set_body(&self, direction: Direction, (start, length): (u32, u32), data: &[u8]) {
         let Some(stage) = self.stage() else { return self.late_write("a body") };
         let limit = stage.exchange().facts.buffer_limit.saturating_mul(BODY_GROWTH);

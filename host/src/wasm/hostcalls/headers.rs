@@ -1,8 +1,8 @@
 //! Header maps: heads and trailers of the stream, and of a callout's answer.
 //!
-//! Names are compared without regard to case and arrive lower-case. A request's `host` is its `:authority`. A value that a filter writes and that is not legal on
-//! the wire (CR, LF, NUL …) is dropped and logged. Maps are readable from their arrival to the end of the stream; writing to one that has gone
-//! on is ignored (with OK, see the module above).
+//! Names are compared without regard to case and arrive lower-case. A request's `host` is its `:authority`. A value
+//! that a filter writes and that is not legal on the wire (CR, LF, NUL …) is dropped and logged. Maps are readable from
+//! their arrival to the end of the stream; writing to one that has gone on is ignored (with OK, see the module above).
 
 use http::HeaderValue;
 use wasmtime::{Caller, Linker};
@@ -136,8 +136,8 @@ impl HostState {
             Map::Nothing => None,
         }
     }
-    /// A field's value. Several are joined as RFC 9110 §5.3 says, so that a check of the value sees all of them; of `set-cookie`, which
-    /// cannot be joined, the first.
+    /// A field's value. Several are joined as RFC 9110 §5.3 says, so that a check of the value sees all of them; of
+    /// `set-cookie`, which cannot be joined, the first.
     pub(super) fn header(&self, map: Map, key: &[u8]) -> Option<HeaderValue> {
         let key = alias(map, key);
         self.with_map(map, |headers| {

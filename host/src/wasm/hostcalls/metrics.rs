@@ -1,5 +1,5 @@
-//! Metrics of guests. A metric that cannot be had (too many, another kind, a bad name) is handed out as one that counts nothing: SDKs
-//! panic on a refusal, and a filter should not fail for want of a counter.
+//! Metrics of guests. A metric that cannot be had (too many, another kind, a bad name) is handed out as one that counts
+//! nothing: SDKs panic on a refusal, and a filter should not fail for want of a counter.
 
 use wasmtime::{Caller, Linker};
 

@@ -1,4 +1,5 @@
-//! The functions that guests import: everything of Proxy-Wasm 0.1.0 to 0.2.1 and WASI preview 1, whatever version a guest says it speaks.
+//! The functions that guests import: everything of Proxy-Wasm 0.1.0 to 0.2.1 and WASI preview 1, whatever version a
+//! guest says it speaks.
 //!
 //! | file | functions (without `proxy_`) |
 //! |---|---|
@@ -18,12 +19,13 @@
 //! | [`lifecycle`] | set_effective_context, done |
 //! | [`wasi`] | `wasi_snapshot_preview1` and `wasi_unstable`; emscripten's two |
 //!
-//! Each file registers its functions first, as that section of the specification reads; what they do lives on [`HostState`] or in private
-//! functions below.
+//! Each file registers its functions first, as that section of the specification reads; what they do lives on
+//! [`HostState`] or in private functions below.
 //!
-//! **Statuses.** A guest built with the Rust SDK panics on any status that its version does not expect (abi 0.2.x: most functions expect
-//! OK alone). So what cannot be done but harms nobody (late writes, a second reply) is answered OK, ignored and logged; other
-//! statuses are returned only where that SDK expects them, or for arguments that it cannot produce (an unknown map type).
+//! **Statuses.** A guest built with the Rust SDK panics on any status that its version does not expect (abi 0.2.x: most
+//! functions expect OK alone). So what cannot be done but harms nobody (late writes, a second reply) is answered OK,
+//! ignored and logged; other statuses are returned only where that SDK expects them, or for arguments that it cannot
+//! produce (an unknown map type).
 
 mod buffers;
 mod clock;

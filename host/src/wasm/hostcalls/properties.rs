@@ -1,5 +1,6 @@
-//! Properties of the stream, the connection and the plugin, under Envoy's names and in Envoy's encodings: strings as they are, integers and
-//! durations as 8 bytes little-endian (durations and times in nanoseconds), truth values as one byte, maps as pairs.
+//! Properties of the stream, the connection and the plugin, under Envoy's names and in Envoy's encodings: strings as
+//! they are, integers and durations as 8 bytes little-endian (durations and times in nanoseconds), truth values as one
+//! byte, maps as pairs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -128,7 +129,8 @@ impl HostState {
     fn field(&self, map: Map, name: &str) -> Option<Vec<u8>> {
         Some(self.header(map, name.as_bytes())?.as_bytes().to_vec())
     }
-    /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a refusal) and logged.
+    /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a
+    /// refusal) and logged.
     fn set_property(&self, path: &[u8], value: &[u8]) {
         let Some(stage) = self.stage() else {
             tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");

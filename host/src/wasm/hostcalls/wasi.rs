@@ -1,8 +1,9 @@
-//! WASI preview 1 for guests that have no files, sockets or arguments: standard output and error become log lines; clocks, randomness and the
-//! configured environment are real; everything else answers that it is not allowed.
+//! WASI preview 1 for guests that have no files, sockets or arguments: standard output and error become log lines;
+//! clocks, randomness and the configured environment are real; everything else answers that it is not allowed.
 //!
-//! `wasmtime-wasi` gives the signatures of "everything else". Its functions themselves are not linked: they wait for tokio on the
-//! calling thread, which a worker must not, and need host state that may cross threads, which ours does not.
+//! `wasmtime-wasi` gives the signatures of "everything else". Its functions themselves are not linked: they wait for
+//! tokio on the calling thread, which a worker must not, and need host state that may cross threads, which ours does
+//! not.
 
 use std::time::{Instant, SystemTime};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guest::Guest;
+use super::guest::{Guest, pairs};
 use super::stage::{Bench, spec};
 use crate::filter::Direction::Request;
 use crate::filter::{Fault, FaultKind, FilterSource, OnError};
@@ -26,7 +26,8 @@ fn fault_of_guest(guest: &Guest) -> Fault {
     instance::Instance::start(host).err().expect("a fault")
 }
 
-/// A guest that does `body` in `callback` when the request has the header `x-bad`, or where it cannot know, for the first stream (id 2).
+/// A guest that does `body` in `callback` when the request has the header `x-bad`, or where it cannot know, for the
+/// first stream (id 2).
 fn bad_in(callback: &str, body: &str, answer: &str) -> Guest {
     let headers = |own: &str| format!("(if (i32.eq (local.get $ctx) (i32.const 2)) (then {own})) ");
     let mut guest = Guest::new();
@@ -218,4 +219,20 @@ fn calling_what_the_host_does_not_have_ends_the_instance() {
     spec.plugin = Arc::new(super::engine().load("test", &wat::parse_str(text).unwrap()).unwrap());
     let error = crate::wasm::canary(&spec, &Arc::default()).unwrap_err().to_string();
     assert!(error.contains("called env.proxy_redis_call, which this host does not have"), "{error}");
+}
+
+#[test]
+fn a_defect_of_the_host_in_a_hostcall_costs_the_instance_and_not_the_worker() {
+    let head = pairs(&[(":method", "GET"), (":path", "/"), (":authority", "a")]);
+    let guest = Guest::new().on(
+        "proxy_on_request_headers",
+        &format!(
+            "(if (i32.eq (local.get $ctx) (i32.const 2)) (then
+               (drop (call $proxy_http_call 'panics' '{head}' '' '' (i32.const 0) (i32.const 32)))))
+             (i32.const 0)"
+        ),
+    );
+    let bench = Bench::new(&guest);
+    assert_eq!(bench.exchange().request(&[], &[]).unwrap().reply().details, "test: trap");
+    assert!(bench.filter.start(bench.exchange().chain.exchange().stage(0)).is_ok(), "a fresh instance");
 }

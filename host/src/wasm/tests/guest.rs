@@ -1,4 +1,5 @@
-//! Guests written as text: callbacks in the text format, with everything of the ABI imported under its own name and strings in quotes.
+//! Guests written as text: callbacks in the text format, with everything of the ABI imported under its own name and
+//! strings in quotes.
 
 use std::fmt::Write as _;
 
@@ -77,8 +78,8 @@ const IMPORTS: [(&str, &str, &str, bool); 46] = [
     ("wasi_snapshot_preview1", "environ_get", "ii", true),
 ];
 
-/// What every guest has. `$note` and its kin record something for the test, as shared data under a number. Results of hostcalls go to
-/// `$at` (address) and `$n` (size or number).
+/// What every guest has. `$note` and its kin record something for the test, as shared data under a number. Results of
+/// hostcalls go to `$at` (address) and `$n` (size or number).
 const PRELUDE: &str = r#"
   (memory (export "memory") 4)
   (global $heap (mut i32) (i32.const 131072))
@@ -123,8 +124,9 @@ impl Guest {
     pub(super) fn new() -> Self {
         Self { data: Vec::new(), functions: String::new(), allocator: ALLOCATOR.into() }
     }
-    /// Adds a callback. In `body`, `'text'` stands for address and size of that text (`\0` and `\n` are what they are), parameters are
-    /// `$ctx`, `$count`, `$size`, `$end`. Without an answer of its own it answers 0, or 1 where 0 means failure.
+    /// Adds a callback. In `body`, `'text'` stands for address and size of that text (`\0` and `\n` are what they are),
+    /// parameters are `$ctx`, `$count`, `$size`, `$end`. Without an answer of its own it answers 0, or 1 where 0 means
+    /// failure.
     pub(super) fn on(mut self, callback: &str, body: &str) -> Self {
         let (_, parameters, result) = CALLBACKS.iter().find(|known| known.0 == callback).expect("a callback of the ABI");
         let body = self.strings(body);

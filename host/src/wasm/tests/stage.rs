@@ -34,6 +34,7 @@ pub(super) struct Recorded(pub(super) RefCell<VecDeque<(Callout, Done)>>);
 
 impl Callouts for Recorded {
     fn start(&self, call: Callout, done: Done) -> Result<(), CalloutRefused> {
+        assert_ne!(call.upstream, "panics", "the host has a defect here");
         if call.upstream == "nowhere" {
             return Err(CalloutRefused::UnknownUpstream);
         }
@@ -52,7 +53,7 @@ pub(super) fn spec(guest: &Guest) -> FilterSpec {
         on_error: OnError::Closed,
         deadline: Duration::from_millis(100),
         memory: 4 << 20,
-        upstreams: BTreeSet::from(["users".to_owned(), "nowhere".to_owned()]),
+        upstreams: BTreeSet::from(["users", "nowhere", "panics"].map(str::to_owned)),
         pause: PauseMeaning::StopAll,
         env: BTreeMap::new(),
         ledger: Arc::default(),
