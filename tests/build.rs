@@ -1,5 +1,11 @@
 //! Compiles the filters that tests use to wasm and names their files: `guests.rs` in the output directory.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "A build script speaks by failing and printing.")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "A build script speaks by failing and printing."
+)]
 
 use std::env;
 use std::fmt::Write as _;
@@ -35,7 +41,9 @@ fn main() {
         cargo.args(["--package", package]);
     }
     // What the outer build was told about the machine's own target must not reach the modules.
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER"] {
+    for name in
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER"]
+    {
         cargo.env_remove(name);
     }
     assert!(cargo.status().expect("cargo runs").success(), "the filters for tests do not compile to wasm32-wasip1");

@@ -16,7 +16,11 @@ fn bad_modules() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a module of another version", newer, "version"),
         ("a component", plain("(component)"), "component"),
         ("a module without a memory", Wat::new().memory("(memory 1)").build(), "memory"),
-        ("a module without an allocator", Wat::new().without("proxy_on_memory_allocate").build(), "proxy_on_memory_allocate"),
+        (
+            "a module without an allocator",
+            Wat::new().without("proxy_on_memory_allocate").build(),
+            "proxy_on_memory_allocate",
+        ),
         ("a module without anything", plain("(module)"), ""),
         ("an import of a stranger", Wat::new().import("(import \"host\" \"launch\" (func))").build(), "host"),
         (
@@ -29,24 +33,40 @@ fn bad_modules() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             Wat::new().with("(func (export \"proxy_on_request_headers\") (param i32))").build(),
             "proxy_on_request_headers",
         ),
-        ("an imported memory", Wat::new().import("(import \"env\" \"memory\" (memory 1))").memory("").build(), "memory"),
-        ("a memory above the ceiling", Wat::new().memory("(memory (export \"memory\") 2000)").build(), "memory"),
         (
-            "a shared memory",
-            Wat::new().memory("(memory (export \"memory\") 4 4 shared)").build(),
-            "",
+            "an imported memory",
+            Wat::new().import("(import \"env\" \"memory\" (memory 1))").memory("").build(),
+            "memory",
         ),
+        ("a memory above the ceiling", Wat::new().memory("(memory (export \"memory\") 2000)").build(), "memory"),
+        ("a shared memory", Wat::new().memory("(memory (export \"memory\") 4 4 shared)").build(), ""),
         ("a memory of 64 bits", plain("(module (memory (export \"memory\") i64 1))"), ""),
-        ("a start that answers false", Wat::new().on("proxy_on_vm_start", "(i32.const 0)").build(), "proxy_on_vm_start"),
-        ("a configuration that is refused", Wat::new().on("proxy_on_configure", "(i32.const 0)").build(), "proxy_on_configure"),
+        (
+            "a start that answers false",
+            Wat::new().on("proxy_on_vm_start", "(i32.const 0)").build(),
+            "proxy_on_vm_start",
+        ),
+        (
+            "a configuration that is refused",
+            Wat::new().on("proxy_on_configure", "(i32.const 0)").build(),
+            "proxy_on_configure",
+        ),
         ("a start that traps", Wat::new().on("_initialize", "unreachable").build(), "_initialize"),
-        ("a configuration that traps", Wat::new().on("proxy_on_configure", "unreachable").build(), "proxy_on_configure"),
+        (
+            "a configuration that traps",
+            Wat::new().on("proxy_on_configure", "unreachable").build(),
+            "proxy_on_configure",
+        ),
         (
             "a configuration that never ends",
             Wat::new().on("proxy_on_configure", "(loop $l (br $l)) (i32.const 1)").build(),
             "proxy_on_configure",
         ),
-        ("a wild pointer", Wat::new().doing("proxy_on_configure", "(i32.store (i32.const -8) (i32.const 1))").build(), "proxy_on_configure"),
+        (
+            "a wild pointer",
+            Wat::new().doing("proxy_on_configure", "(i32.store (i32.const -8) (i32.const 1))").build(),
+            "proxy_on_configure",
+        ),
     ]
 }
 

@@ -173,7 +173,7 @@ async fn a_client_that_does_not_read_holds_back_the_upstream() {
 #[tokio::test]
 async fn an_upstream_that_does_not_read_holds_back_the_client() {
     let length = 256 * MIB;
-    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (open, gate) = std::sync::mpsc::sync_channel::<()>(1);
     let gate = std::sync::Mutex::new(gate);
     let pipe = Pipe::start(move |stream, moved| {
         let came = head(stream);

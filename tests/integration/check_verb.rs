@@ -9,7 +9,10 @@ async fn check(site: Site) -> Output {
 
 #[tokio::test]
 async fn a_good_configuration_is_told_so_with_0() {
-    let config = one_route("http://127.0.0.1:9", &json!([{ "use": "version" }, { "use": "cors", "config": { "origins": ["*"] } }]));
+    let config = one_route(
+        "http://127.0.0.1:9",
+        &json!([{ "use": "version" }, { "use": "cors", "config": { "origins": ["*"] } }]),
+    );
     let output = check(Site::new(&config).plugin("version", version_guest(1))).await;
     assert_eq!(output.code, 0, "{}", output.text());
 }
@@ -44,7 +47,8 @@ async fn every_problem_is_printed_with_file_line_and_column() {
 
 #[tokio::test]
 async fn a_filter_that_refuses_its_configuration_is_named_with_its_own_words() {
-    let module = Wat::new().on("proxy_on_configure", "(drop (call $log (i32.const 4) (text \"colour must be red\"))) (i32.const 0)");
+    let module = Wat::new()
+        .on("proxy_on_configure", "(drop (call $log (i32.const 4) (text \"colour must be red\"))) (i32.const 0)");
     let config = one_route("http://127.0.0.1:9", &json!([{ "use": "picky", "config": { "colour": "blue" } }]));
     let output = check(Site::new(&config).plugin("picky", module.build())).await;
     assert_eq!(output.code, 1);
@@ -58,7 +62,10 @@ async fn a_plugins_schema_is_checked_with_places_and_suggestions() {
     let output = check(Site::new(&config)).await;
     assert_eq!(output.code, 1);
     let text = output.text();
-    assert!(text.contains("routes[0].filters[0].config.origns") && text.contains("did you mean \"origins\"?"), "{text}");
+    assert!(
+        text.contains("routes[0].filters[0].config.origns") && text.contains("did you mean \"origins\"?"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -89,20 +96,23 @@ async fn run_refuses_what_check_refuses_and_says_the_same() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_said_and_ends_with_1() {
+async fn a_port_that_is_taken_is_said_and_ends_with_3() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut config = one_route("http://127.0.0.1:9", &json!([]));
     config["listeners"] = json!([{ "address": address }]);
     let site = Site::new(&config);
     let output = tokio::task::spawn_blocking(move || site.run(&["run", "-c", "gateway.json"])).await.unwrap();
-    assert_eq!(output.code, 1);
+    assert_eq!(output.code, 3, "the machine refused, not the configuration");
     assert!(output.text().contains(&address.to_string()), "{}", output.text());
 }
 
 #[tokio::test]
 async fn secrets_of_the_environment_are_filled_in_and_never_printed() {
-    let config = one_route("http://127.0.0.1:9", &json!([{ "use": "cors", "config": { "origins": ["${TESTS_SECRET}"], "x": 1 } }]));
+    let config = one_route(
+        "http://127.0.0.1:9",
+        &json!([{ "use": "cors", "config": { "origins": ["${TESTS_SECRET}"], "x": 1 } }]),
+    );
     let site = Site::new(&config).env("TESTS_SECRET", "hunter2hunter2");
     let output = check(site).await;
     assert_eq!(output.code, 1);

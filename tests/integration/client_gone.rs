@@ -134,7 +134,8 @@ async fn while_a_filter_waits_for_a_callout() {
         "use": "script", "upstreams": ["other"],
         "config": { "trace": true, "request_headers": [call, "pause"] },
     });
-    let mut config: Value = one_route(&origin.url(), &json!([{ "use": "script", "config": { "trace": true } }, filter]));
+    let mut config: Value =
+        one_route(&origin.url(), &json!([{ "use": "script", "config": { "trace": true } }, filter]));
     config["upstreams"]["other"] = json!({ "targets": [watcher.origin.url()] });
     let gateway = Site::new(&config).script().start().await;
     let mut raw = Raw::connect(gateway.address()).await;

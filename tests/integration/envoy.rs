@@ -96,7 +96,9 @@ async fn same_in_both(name: &str, module: &[u8], config: &Value, asks: &[Ask]) {
 async fn users() -> Origin {
     Origin::start(|seen| async move {
         match seen.target.rsplit('/').next() {
-            Some("alice" | "1" | "7") => sluicegate_tests::origin::json_answer(&json!({ "id": "1", "name": "Alice", "plan": "gold" })),
+            Some("alice" | "1" | "7") => {
+                sluicegate_tests::origin::json_answer(&json!({ "id": "1", "name": "Alice", "plan": "gold" }))
+            }
             _ => sluicegate_tests::origin::answer(404, "no such user"),
         }
     })
@@ -161,17 +163,27 @@ async fn log() {
 
 #[tokio::test]
 async fn hello() {
-    same_in_both("hello", &guests::bytes(guests::HELLO), &json!({}), &[get("/", &[]), post("/", "{}")]).await;
+    let config = json!({ "greeting": "Good morning" });
+    same_in_both("hello", &guests::bytes(guests::HELLO), &config, &[get("/", &[]), post("/", "{}")]).await;
 }
 
 #[tokio::test]
 async fn enrich() {
-    let asks = [get("/", &[]), get("/", &[("x-user", "alice")]), get("/", &[("x-user", "nobody")])];
-    same_in_both("enrich", &guests::bytes(guests::ENRICH), &json!({ "users": "users" }), &asks).await;
+    let user = |name: &'static str| get("/", &[("x-user", name)]);
+    let asks = [
+        get("/", &[]),
+        user("alice"),
+        user("nobody"),
+        user("../x"),
+        get("/", &[("x-user", "alice"), ("x-plan", "free")]),
+    ];
+    same_in_both("enrich", &guests::bytes(guests::ENRICH), &json!({ "profiles": "users" }), &asks).await;
 }
 
 #[tokio::test]
 async fn edit_json() {
-    let asks = [post("/", "{\"name\":\"x\",\"password\":\"y\"}"), post("/", "not json"), get("/", &[])];
-    same_in_both("edit-json", &guests::bytes(guests::EDIT_JSON), &json!({}), &asks).await;
+    let config = json!({ "add": { "source": "gateway" }, "remove": ["password"] });
+    let asks =
+        [post("/", "{\"name\":\"x\",\"password\":\"y\"}"), post("/", "not json"), post("/", "[1]"), get("/", &[])];
+    same_in_both("edit-json", &guests::bytes(guests::EDIT_JSON), &config, &asks).await;
 }

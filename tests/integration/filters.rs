@@ -18,7 +18,8 @@ async fn through(origin: &Origin, filters: Value) -> Gateway {
 /// What the filters of this gateway have been called with, in order.
 async fn seen(gateway: &Gateway, streams: usize) -> Vec<String> {
     gateway.log.wait_for_count("saw delete", streams).await;
-    let words = |line: String| line.split_once("saw ").map(|(_, what)| what.split(" \u{1b}").next().unwrap_or(what).to_owned());
+    let words =
+        |line: String| line.split_once("saw ").map(|(_, what)| what.split(" \u{1b}").next().unwrap_or(what).to_owned());
     let all = gateway.log.all().into_iter().filter_map(words);
     // What follows a callback's arguments in the line are the log's own fields.
     let own = |what: String| {
@@ -91,21 +92,30 @@ async fn requests_run_through_the_chain_forwards_and_responses_backwards() {
 
 #[tokio::test]
 async fn headers_are_set_added_and_removed_in_both_directions() {
-    let origin = Origin::start(|_| async { with(answer(200, "ok"), &[("x-gone", "1"), ("x-same", "old"), ("x-more", "1")]) }).await;
+    let origin =
+        Origin::start(|_| async { with(answer(200, "ok"), &[("x-gone", "1"), ("x-same", "old"), ("x-more", "1")]) })
+            .await;
     let steps = |map: &str| {
         json!([
             { "remove": [map, "x-gone"] }, { "set": [map, "x-same", "new"] }, { "add": [map, "x-more", "2"] },
             { "set": [map, "X-Upper", "made"] }, { "remove": [map, "x-never-there"] },
         ])
     };
-    let gateway =
-        through(&origin, json!([script(&json!({ "request_headers": steps("request"), "response_headers": steps("response") }))])).await;
+    let gateway = through(
+        &origin,
+        json!([script(&json!({ "request_headers": steps("request"), "response_headers": steps("response") }))]),
+    )
+    .await;
     let call = gateway.request(Method::GET, "/").header("x-gone", "1").header("x-same", "a").header("x-same", "b");
     let response = call.header("x-more", "1").send().await.expect(200);
     let seen = origin.last();
-    for (request, reply) in [seen.header("x-gone"), seen.header("x-same"), seen.header("x-more"), seen.header("x-upper")]
-        .into_iter()
-        .zip([response.header("x-gone"), response.header("x-same"), response.header("x-more"), response.header("x-upper")])
+    for (request, reply) in
+        [seen.header("x-gone"), seen.header("x-same"), seen.header("x-more"), seen.header("x-upper")].into_iter().zip([
+            response.header("x-gone"),
+            response.header("x-same"),
+            response.header("x-more"),
+            response.header("x-upper"),
+        ])
     {
         assert_eq!(request, reply);
     }
@@ -208,7 +218,9 @@ async fn a_local_reply_runs_back_through_the_filters_that_saw_the_request() {
 #[tokio::test]
 async fn the_first_reply_wins_and_the_filters_answer_does_not_matter() {
     let origin = Origin::text("never").await;
-    let gateway = through(&origin, json!([script(&json!({ "request_headers": [reply(401, "first"), reply(500, "second")] }))])).await;
+    let gateway =
+        through(&origin, json!([script(&json!({ "request_headers": [reply(401, "first"), reply(500, "second")] }))]))
+            .await;
     assert_eq!(gateway.get("/").await.expect(401).text(), "first");
     assert_eq!(gateway.post("/", "body").await.expect(401).text(), "first");
     assert_eq!(origin.count(), 0);
@@ -239,7 +251,9 @@ async fn a_reply_from_the_request_body_or_its_trailers_is_sent_too() {
     for callback in ["request_body", "request_trailers"] {
         let gateway = through(
             &origin,
-            json!([script(&json!({ "request_headers": [], "request_body": ["pause"], callback: [reply(422, "no"), "pause"] }))]),
+            json!([script(
+                &json!({ "request_headers": [], "request_body": ["pause"], callback: [reply(422, "no"), "pause"] })
+            )]),
         )
         .await;
         let mut trailers = HeaderMap::new();
@@ -274,7 +288,9 @@ async fn a_reply_after_the_head_was_sent_resets_the_stream() {
         async move { stream(200, body) }
     })
     .await;
-    let gateway = through(&origin, json!([script(&json!({ "response_body": [{ "when": ["reply", [reply(500, "late")]] }] }))])).await;
+    let gateway =
+        through(&origin, json!([script(&json!({ "response_body": [{ "when": ["reply", [reply(500, "late")]] }] }))]))
+            .await;
     let (_connection, response) = gateway.request(Method::GET, "/").header("x-do", "reply").open().await;
     assert_eq!(response.status(), 200);
     feed.send(Ok(hyper_frame("late"))).await.unwrap();
@@ -322,7 +338,11 @@ async fn the_finer_actions_of_the_abi_are_understood() {
 #[tokio::test]
 async fn a_filter_that_closes_its_stream_resets_it_and_only_it() {
     let origin = Origin::text("ok").await;
-    let gateway = through(&origin, json!([script(&json!({ "request_headers": [{ "when": ["reset", [{ "reset": "request" }, "pause"]] }] }))])).await;
+    let gateway = through(
+        &origin,
+        json!([script(&json!({ "request_headers": [{ "when": ["reset", [{ "reset": "request" }, "pause"]] }] }))]),
+    )
+    .await;
     let call = gateway.request(Method::GET, "/").header("x-do", "reset");
     assert!(call.try_send().await.is_err(), "a reset stream has no answer");
     gateway.get("/").await.expect(200);

@@ -52,7 +52,11 @@ async fn a_response_body_is_replaced_whole_with_a_true_length() {
             assert_eq!(response.text(), new, "{target}");
         }
         let response = connection.get("/length").await;
-        assert_eq!(response.header("content-length"), new.len().to_string(), "the whole body is known: its length is said");
+        assert_eq!(
+            response.header("content-length"),
+            new.len().to_string(),
+            "the whole body is known: its length is said"
+        );
     }
 }
 
@@ -67,7 +71,8 @@ async fn bytes_are_inserted_appended_and_cut_anywhere() {
         (1, 3, "", "ho"),
         (2, ALL, "!", "he!"),
     ] {
-        let gateway = through(&origin, &[json!({ "request_body": whole("request", start, length, &json!(value)) })]).await;
+        let gateway =
+            through(&origin, &[json!({ "request_body": whole("request", start, length, &json!(value)) })]).await;
         gateway.post("/", "hello").await.expect(200);
         assert_eq!(origin.last().text(), expected, "{start}+{length} → {value:?}");
     }
@@ -92,7 +97,8 @@ async fn each_filter_sees_what_the_one_before_it_made() {
 #[tokio::test]
 async fn a_filter_edits_each_chunk_as_it_passes() {
     let origin = Origin::start(|_| async { stream(200, body::chunks(["one", "two"])) }).await;
-    let edit = json!([{ "set_body": ["response", 0, 0, "<"] }, { "at_end": [{ "set_body": ["response", ALL, 0, ">"] }] }]);
+    let edit =
+        json!([{ "set_body": ["response", 0, 0, "<"] }, { "at_end": [{ "set_body": ["response", ALL, 0, ">"] }] }]);
     let gateway = through(&origin, &[json!({ "response_body": edit })]).await;
     let text = gateway.get("/").await.expect(200).text();
     assert_eq!(text.replace('<', ""), "onetwo>");
@@ -136,7 +142,10 @@ async fn pause_from_headers_means_that_nothing_more_is_called() {
 
 #[tokio::test]
 async fn a_body_too_long_to_hold_is_413_or_502() {
-    let origin = Origin::start(|seen| async move { answer(200, if seen.target == "/long" { "x".repeat(10_000) } else { "short".into() }) }).await;
+    let origin = Origin::start(|seen| async move {
+        answer(200, if seen.target == "/long" { "x".repeat(10_000) } else { "short".into() })
+    })
+    .await;
     let hold = json!([{ "before_end": ["pause"] }]);
     let script = json!({ "use": "script", "config": { "request_body": hold, "response_body": hold, "trace": true } });
     let mut config = one_route(&origin.url(), &json!([script]));
@@ -170,7 +179,11 @@ async fn trailers_are_read_changed_and_made() {
     let origin = Origin::start_http2(|seen| async move {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-origin", "1".parse().unwrap());
-        if seen.target == "/none" { answer(200, "no trailers") } else { stream(200, body::with_trailers(["body"], trailers)) }
+        if seen.target == "/none" {
+            answer(200, "no trailers")
+        } else {
+            stream(200, body::with_trailers(["body"], trailers))
+        }
     })
     .await;
     let config = json!({

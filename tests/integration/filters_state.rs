@@ -41,7 +41,13 @@ async fn properties_tell_about_request_connection_and_configuration() {
     steps.push(show("x-time", &json!({ "number": ["request", "time"] })));
     steps.push(show("x-port", &json!({ "number": ["source", "port"] })));
     let gateway = through(&origin, &[json!({ "request_headers": steps })]).await;
-    gateway.request(Method::GET, "/a/b?c=d").header("host", "h.example").header("user-agent", "tests").send().await.expect(200);
+    gateway
+        .request(Method::GET, "/a/b?c=d")
+        .header("host", "h.example")
+        .header("user-agent", "tests")
+        .send()
+        .await
+        .expect(200);
     let seen = origin.last();
     for (name, expected) in [
         ("x-path", "/a/b?c=d"),
@@ -125,7 +131,8 @@ async fn shared_data_counts_exactly_across_workers() {
 async fn plugins_do_not_see_each_others_shared_data() {
     let origin = Origin::echo().await;
     let write = json!({ "use": "script", "config": { "request_headers": [{ "share": ["key", "secret"] }] } });
-    let read = json!({ "use": "other", "config": { "request_headers": [show("x-value", &json!({ "shared": "key" }))] } });
+    let read =
+        json!({ "use": "other", "config": { "request_headers": [show("x-value", &json!({ "shared": "key" }))] } });
     let site = Site::new(&one_route(&origin.url(), &json!([write, read]))).script();
     let gateway = site.plugin("other", sluicegate_tests::guests::script()).start().await;
     gateway.get("/").await.expect(200);
@@ -162,7 +169,9 @@ async fn metrics_of_filters_are_summed_over_workers_and_published() {
     let text = gateway.admin_get("/metrics").await.expect(200).text();
     let value = |name: &str| {
         let line = text.lines().find(|line| !line.starts_with('#') && line.contains(name));
-        line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned).unwrap_or_else(|| panic!("no {name} in {text}"))
+        line.and_then(|line| line.rsplit(' ').next())
+            .map(str::to_owned)
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
     };
     assert_eq!(value("tests_asked"), "20");
     assert_eq!(value("tests_level"), "7");
@@ -196,7 +205,8 @@ async fn the_clock_is_the_worlds_and_the_environment_is_what_is_configured() {
 #[tokio::test]
 async fn an_unknown_foreign_function_is_not_found_and_harms_nobody() {
     let origin = Origin::echo().await;
-    let gateway = through(&origin, &[json!({ "request_headers": [show("x-f", &json!({ "foreign": ["no.such", "x"] }))] })]).await;
+    let gateway =
+        through(&origin, &[json!({ "request_headers": [show("x-f", &json!({ "foreign": ["no.such", "x"] }))] })]).await;
     gateway.get("/").await.expect(200);
     assert!(!origin.last().has("x-f"));
     gateway.wait_for_log("refused NotFound").await;

@@ -49,7 +49,8 @@ async fn the_upstream_learns_who_asked_and_through_whom() {
     let origin = Origin::echo().await;
     let gateway = before(&origin).await;
     let call = gateway.request(Method::GET, "/a?b=c").header("host", "shop.example:81");
-    let call = call.header("x-forwarded-for", "6.6.6.6").header("x-forwarded-host", "evil.example").header("via", "1.0 fred");
+    let call =
+        call.header("x-forwarded-for", "6.6.6.6").header("x-forwarded-host", "evil.example").header("via", "1.0 fred");
     let response = call.send().await.expect(200);
     let seen = origin.last();
     assert_eq!(seen.target, "/a?b=c");
@@ -72,7 +73,8 @@ async fn fields_with_underscores_cannot_pose_as_forwarded_ones() {
 
 #[tokio::test]
 async fn repeated_fields_stay_apart_and_in_order() {
-    let origin = Origin::start(|_| async { with(answer(200, ""), &[("set-cookie", "a=1"), ("set-cookie", "b=2")]) }).await;
+    let origin =
+        Origin::start(|_| async { with(answer(200, ""), &[("set-cookie", "a=1"), ("set-cookie", "b=2")]) }).await;
     let gateway = before(&origin).await;
     let call = gateway.request(Method::GET, "/").header("x-many", "1").header("x-many", "2");
     let response = call.send().await.expect(200);
@@ -140,9 +142,12 @@ async fn head_204_and_304_have_no_body_and_keep_the_connection() {
     .await;
     let gateway = before(&origin).await;
     let mut raw = Raw::connect(gateway.address()).await;
-    for (method, target, status, length) in
-        [("HEAD", "/", "200", Some("12")), ("GET", "/204", "204", None), ("GET", "/304", "304", None), ("GET", "/", "200", Some("12"))]
-    {
+    for (method, target, status, length) in [
+        ("HEAD", "/", "200", Some("12")),
+        ("GET", "/204", "204", None),
+        ("GET", "/304", "304", None),
+        ("GET", "/", "200", Some("12")),
+    ] {
         raw.write(format!("{method} {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
         let head = String::from_utf8(raw.take_until(b"\r\n\r\n").await).unwrap().to_ascii_lowercase();
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{method} {target}: {head}");
@@ -171,7 +176,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let origin = Origin::start(|seen| async move { answer(200, seen.target) }).await;
     let gateway = before(&origin).await;
     let mut raw = Raw::connect(gateway.address()).await;
-    raw.write("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    raw.write("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     for expected in ["/1", "/2", "/3"] {
         assert_eq!(raw.response().await.body, expected.as_bytes());
     }

@@ -104,7 +104,10 @@ fn malformed() -> Vec<Vec<u8>> {
 }
 
 async fn gateway(origin: &Origin) -> Gateway {
-    Site::new(&one_route(&origin.url(), &json!([{ "use": "script", "config": { "trace": true } }]))).script().start().await
+    Site::new(&one_route(&origin.url(), &json!([{ "use": "script", "config": { "trace": true } }])))
+        .script()
+        .start()
+        .await
 }
 
 #[tokio::test]
@@ -174,6 +177,9 @@ async fn odd_but_lawful_requests_are_served() {
         raw.write(&request).await;
         let status = raw.response().await.status;
         let text = String::from_utf8_lossy(&request).into_owned();
-        assert!(status == 200 || (status == 400 && text.contains("content-length: 5\r\ncontent-length: 5")), "{status} for {text:?}");
+        assert!(
+            status == 200 || (status == 400 && text.contains("content-length: 5\r\ncontent-length: 5")),
+            "{status} for {text:?}"
+        );
     }
 }

@@ -84,7 +84,8 @@ async fn identity_headers_of_clients_never_pass() {
     let mut config = jwt(&claims);
     config["optional"] = json!(true);
     let (gateway, origin) = guarded(config).await;
-    let call = with(&gateway, "x-consumer", "root").header("x-user-email", "root@example.com").header("X-Consumer", "admin");
+    let call =
+        with(&gateway, "x-consumer", "root").header("x-user-email", "root@example.com").header("X-Consumer", "admin");
     call.send().await.expect(200);
     assert!(!origin.last().has("x-consumer") && !origin.last().has("x-user-email"));
     let call = with(&gateway, "x-consumer", "root").header("authorization", &bearer("HS256"));
@@ -110,7 +111,11 @@ async fn basic_passwords_are_checked_against_both_kinds_of_hashes() {
         ("Y2Fyb2w6eA==", Err(401)),
         ("%%%", Err(401)),
     ] {
-        assert_eq!(consumer(with(&gateway, "authorization", &format!("Basic {credentials}"))).await, expected, "{credentials}");
+        assert_eq!(
+            consumer(with(&gateway, "authorization", &format!("Basic {credentials}"))).await,
+            expected,
+            "{credentials}"
+        );
     }
     let response = gateway.get("/").await.expect(401);
     assert_eq!(response.header("www-authenticate"), "Basic realm=\"api\", charset=\"UTF-8\"");
@@ -130,14 +135,19 @@ async fn tokens_of_every_algorithm_are_verified() {
             assert_eq!(result.is_ok(), expected, "a {name} token with a key for {algorithm}: {result:?}");
         }
         for name in ["none", "confused", "tampered"] {
-            assert_eq!(consumer(with(&gateway, "authorization", &bearer(name))).await, Err(401), "{name} with {algorithm}");
+            assert_eq!(
+                consumer(with(&gateway, "authorization", &bearer(name))).await,
+                Err(401),
+                "{name} with {algorithm}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn claims_decide_within_the_leeway() {
-    let (gateway, _origin) = guarded(jwt(&json!({ "issuer": "https://idp.example", "audience": ["api", "shop"] }))).await;
+    let (gateway, _origin) =
+        guarded(jwt(&json!({ "issuer": "https://idp.example", "audience": ["api", "shop"] }))).await;
     for (name, expected) in [
         ("HS256", named("alice")),
         ("bob", named("bob")),
@@ -218,7 +228,11 @@ async fn several_issuers_each_have_their_keys() {
     let (gateway, _origin) = guarded(json!({ "jwt": issuers })).await;
     assert_eq!(consumer(with(&gateway, "authorization", &bearer("issuer"))).await, named("alice"));
     assert_eq!(consumer(with(&gateway, "authorization", &bearer("ES256"))).await, named("alice"));
-    assert_eq!(consumer(with(&gateway, "authorization", &bearer("HS256"))).await, Err(401), "the right key of the wrong issuer");
+    assert_eq!(
+        consumer(with(&gateway, "authorization", &bearer("HS256"))).await,
+        Err(401),
+        "the right key of the wrong issuer"
+    );
 }
 
 #[tokio::test]

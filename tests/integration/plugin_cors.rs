@@ -9,7 +9,10 @@ const APP: &str = "https://app.example";
 
 async fn shared(config: Value) -> (Gateway, Origin) {
     // The upstream has an opinion of its own, which does not count.
-    let origin = Origin::start(|_| async { with(answer(200, "ok"), &[("access-control-allow-origin", "https://other.example")]) }).await;
+    let origin = Origin::start(|_| async {
+        with(answer(200, "ok"), &[("access-control-allow-origin", "https://other.example")])
+    })
+    .await;
     let gateway = Site::new(&one_route(&origin.url(), &json!([{ "use": "cors", "config": config }]))).start().await;
     (gateway, origin)
 }
@@ -19,7 +22,8 @@ async fn from(gateway: &Gateway, origin: &str) -> Response {
 }
 
 async fn preflight(gateway: &Gateway, origin: &str, method: &str, more: &[(&str, &str)]) -> Response {
-    let call = gateway.request(Method::OPTIONS, "/").header("origin", origin).header("access-control-request-method", method);
+    let call =
+        gateway.request(Method::OPTIONS, "/").header("origin", origin).header("access-control-request-method", method);
     more.iter().fold(call, |call, (name, value)| call.header(name, value)).send().await
 }
 
@@ -29,13 +33,20 @@ fn allowed(response: &Response) -> String {
 
 #[tokio::test]
 async fn listed_origins_may_call_and_others_learn_nothing() {
-    let (gateway, upstream) = shared(json!({ "origins": [APP, "https://*.shop.example", "http://localhost:*", "null"] })).await;
+    let (gateway, upstream) =
+        shared(json!({ "origins": [APP, "https://*.shop.example", "http://localhost:*", "null"] })).await;
     for origin in [APP, "https://a.shop.example", "https://a.b.shop.example", "http://localhost:3000", "null"] {
         let response = from(&gateway, origin).await;
         assert_eq!(allowed(&response), origin);
         assert!(response.header("vary").contains("Origin"));
     }
-    for origin in ["https://shop.example", "https://evil-app.example", "https://app.example.evil", "http://app.example", "https://app.example:444"] {
+    for origin in [
+        "https://shop.example",
+        "https://evil-app.example",
+        "https://app.example.evil",
+        "http://app.example",
+        "https://app.example:444",
+    ] {
         assert_eq!(allowed(&from(&gateway, origin).await), "", "{origin}");
     }
     assert_eq!(upstream.count(), 10, "actual requests go on; the browser keeps the answer");
@@ -94,7 +105,10 @@ async fn replies_of_later_filters_and_of_the_gateway_carry_it_too() {
         let response = gateway.request(Method::GET, target).header("origin", APP).send().await.expect(status);
         assert_eq!(allowed(&response), APP, "{target}");
     }
-    let preflight = gateway.request(Method::OPTIONS, "/guarded").header("origin", APP).header("access-control-request-method", "GET");
+    let preflight = gateway
+        .request(Method::OPTIONS, "/guarded")
+        .header("origin", APP)
+        .header("access-control-request-method", "GET");
     preflight.send().await.expect(204);
 }
 

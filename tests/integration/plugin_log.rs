@@ -12,7 +12,8 @@ async fn logged(config: Value) -> (Gateway, Origin) {
     })
     .await;
     let auth = json!({ "use": "auth", "config": { "api_keys": { "alice": "key-a" }, "optional": true } });
-    let gateway = Site::new(&one_route(&origin.url(), &json!([{ "use": "log", "config": config }, auth]))).start().await;
+    let gateway =
+        Site::new(&one_route(&origin.url(), &json!([{ "use": "log", "config": config }, auth]))).start().await;
     (gateway, origin)
 }
 
@@ -51,7 +52,10 @@ async fn a_request_is_one_line_of_json() {
         assert_eq!(record[key], expected, "{key} in {record}");
     }
     assert_eq!(record["request_id"], json!(origin.last().header("x-request-id")));
-    assert!(record["duration_ms"].is_number() && record["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{record}");
+    assert!(
+        record["duration_ms"].is_number() && record["time"].as_str().is_some_and(|time| time.ends_with('Z')),
+        "{record}"
+    );
 }
 
 #[tokio::test]
@@ -107,7 +111,10 @@ async fn credentials_are_never_written() {
         "redact": { "headers": ["x-mine"], "query": ["session"] },
     });
     let (gateway, _origin) = logged(config).await;
-    let call = gateway.request(Method::GET, "/?token=hunter2&session=hunter2&page=7").header("cookie", "a=hunter2").header("x-mine", "hunter2");
+    let call = gateway
+        .request(Method::GET, "/?token=hunter2&session=hunter2&page=7")
+        .header("cookie", "a=hunter2")
+        .header("x-mine", "hunter2");
     call.header("referer", "https://a.example/?password=hunter2").send().await.expect(200);
     let line = gateway.output.wait_for("\"method\"").await;
     assert!(!line.contains("hunter2") && !line.contains("session=secret"), "{line}");
@@ -118,7 +125,8 @@ async fn credentials_are_never_written() {
 async fn whatever_a_client_sends_a_record_stays_one_line() {
     let (gateway, _origin) = logged(json!({ "request_headers": ["x-evil"] })).await;
     let mut raw = sluicegate_tests::raw::Raw::connect(gateway.address()).await;
-    raw.write(b"GET /a%0d%0aforged HTTP/1.1\r\nhost: a\r\nuser-agent: \"},{\\\r\nx-evil: \x80\t\"\r\n\r\n".as_slice()).await;
+    raw.write(b"GET /a%0d%0aforged HTTP/1.1\r\nhost: a\r\nuser-agent: \"},{\\\r\nx-evil: \x80\t\"\r\n\r\n".as_slice())
+        .await;
     let status = raw.response().await.status;
     assert!(status == 200 || status == 400, "{status}");
     gateway.get("/next").await.expect(200);

@@ -65,16 +65,21 @@ async fn a_burst_is_smaller_than_the_limit() {
 async fn what_has_flowed_off_may_come_again() {
     let (gateway, _origin) = limited(json!({ "limit": 10, "per": "1s", "burst": 1 })).await;
     gateway.get("/").await.expect(200);
-    sluicegate_tests::wait::eventually("the limit lets one pass again", || async { gateway.get("/").await.code() == 200 }).await;
+    sluicegate_tests::wait::eventually("the limit lets one pass again", || async {
+        gateway.get("/").await.code() == 200
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn keys_keep_consumers_headers_paths_and_methods_apart() {
     let (gateway, _origin) = limited(json!({ "limit": 1, "per": "1h", "key": "consumer" })).await;
-    let calls = [("x-api-key", "a"), ("x-api-key", "b"), ("x-api-key", "a"), ("x-none", "1"), ("x-none", "1")].map(|header| get(&gateway, "/", header));
+    let calls = [("x-api-key", "a"), ("x-api-key", "b"), ("x-api-key", "a"), ("x-none", "1"), ("x-none", "1")]
+        .map(|header| get(&gateway, "/", header));
     assert_eq!(statuses(calls).await, [200, 200, 429, 200, 429]);
     let (gateway, _origin) = limited(json!({ "limit": 1, "per": "1h", "key": { "header": "x-tenant" } })).await;
-    let calls = [("x-tenant", "1"), ("x-tenant", "2"), ("x-tenant", "1"), ("x-other", "")].map(|header| get(&gateway, "/", header));
+    let calls = [("x-tenant", "1"), ("x-tenant", "2"), ("x-tenant", "1"), ("x-other", "")]
+        .map(|header| get(&gateway, "/", header));
     assert_eq!(statuses(calls).await, [200, 200, 429, 200]);
     let (gateway, _origin) = limited(json!({ "limit": 1, "per": "1h", "key": "path" })).await;
     let calls = ["/a?x=1", "/b", "/a?x=2"].map(|target| gateway.request(Method::GET, target));
@@ -86,8 +91,10 @@ async fn keys_keep_consumers_headers_paths_and_methods_apart() {
 
 #[tokio::test]
 async fn keys_combine() {
-    let (gateway, _origin) = limited(json!({ "limit": 1, "per": "1h", "key": ["ip", "path", { "header": "x-tenant" }] })).await;
-    let calls = [("/a", "1"), ("/a", "2"), ("/b", "1"), ("/a", "1")].map(|(target, tenant)| get(&gateway, target, ("x-tenant", tenant)));
+    let (gateway, _origin) =
+        limited(json!({ "limit": 1, "per": "1h", "key": ["ip", "path", { "header": "x-tenant" }] })).await;
+    let calls = [("/a", "1"), ("/a", "2"), ("/b", "1"), ("/a", "1")]
+        .map(|(target, tenant)| get(&gateway, target, ("x-tenant", tenant)));
     assert_eq!(statuses(calls).await, [200, 200, 200, 429]);
 }
 
@@ -125,7 +132,12 @@ async fn a_swap_does_not_forget_the_count() {
 
 #[tokio::test]
 async fn half_a_limit_is_refused_as_a_configuration() {
-    for config in [json!({}), json!({ "limit": 1 }), json!({ "limit": 0, "per": "1s" }), json!({ "limit": 1, "per": "1s", "limits": [{ "limit": 1, "per": "1s" }] })] {
+    for config in [
+        json!({}),
+        json!({ "limit": 1 }),
+        json!({ "limit": 0, "per": "1s" }),
+        json!({ "limit": 1, "per": "1s", "limits": [{ "limit": 1, "per": "1s" }] }),
+    ] {
         let site = Site::new(&one_route("http://127.0.0.1:9", &json!([{ "use": "rate-limit", "config": config }])));
         let output = tokio::task::spawn_blocking(move || site.check()).await.unwrap();
         assert_eq!(output.code, 1, "{config}: {}", output.text());

@@ -17,7 +17,12 @@ async fn request_headers_are_removed_renamed_set_and_added() {
         "remove": ["x-gone"], "rename": { "x-old": "x-new" }, "set": { "x-set": "1", "x-user": "{consumer}" }, "add": { "x-more": "2" },
     });
     let gateway = through(&origin, json!({ "request": { "headers": headers } })).await;
-    let call = gateway.request(Method::GET, "/").header("x-gone", "1").header("x-old", "v").header("x-set", "0").header("x-more", "1");
+    let call = gateway
+        .request(Method::GET, "/")
+        .header("x-gone", "1")
+        .header("x-old", "v")
+        .header("x-set", "0")
+        .header("x-more", "1");
     call.header("x-api-key", "a").send().await.expect(200);
     let seen = origin.last();
     let shown = ["x-gone", "x-old", "x-new", "x-set", "x-user", "x-more"].map(|name| seen.header(name));
@@ -47,7 +52,10 @@ async fn the_query_is_edited_and_stays_escaped() {
     let pairs: Vec<&str> = target.split_once('?').unwrap().1.split('&').collect();
     assert!(pairs.contains(&"tag=1") && !target.contains("debug"), "{target}");
     assert!(pairs.iter().any(|pair| ["query=a%20b", "query=a+b"].contains(pair)), "{target}");
-    assert!(pairs.iter().any(|pair| pair.starts_with("user=alice%26admin")), "what is filled in cannot add a parameter: {target}");
+    assert!(
+        pairs.iter().any(|pair| pair.starts_with("user=alice%26admin")),
+        "what is filled in cannot add a parameter: {target}"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +65,11 @@ async fn the_path_is_set_cut_or_rewritten_by_expression() {
         (json!({ "set": "/fixed/{request.method}" }), "/x?q=1", "/fixed/GET?q=1"),
         (json!({ "prefix": { "from": "/api", "to": "/v2" } }), "/api/users?q=1", "/v2/users?q=1"),
         (json!({ "prefix": { "from": "/api", "to": "/v2" } }), "/apis", "/apis"),
-        (json!({ "regex": { "pattern": "^/users/([^/]+)$", "replacement": "/accounts/$1" } }), "/users/7", "/accounts/7"),
+        (
+            json!({ "regex": { "pattern": "^/users/([^/]+)$", "replacement": "/accounts/$1" } }),
+            "/users/7",
+            "/accounts/7",
+        ),
     ] {
         let gateway = through(&origin, json!({ "request": { "path": path } })).await;
         gateway.get(target).await.expect(200);
@@ -77,10 +89,17 @@ async fn a_json_request_is_edited_with_a_true_length() {
     gateway.request(Method::POST, "/").json(&body).send().await.expect(200);
     let seen = origin.last();
     let edited: Value = serde_json::from_slice(&seen.body).unwrap();
-    let expected = json!({ "items": ["second", "last"], "user": { "name": "Ann" }, "meta": { "ip": "127.0.0.1" }, "version": 2 });
+    let expected =
+        json!({ "items": ["second", "last"], "user": { "name": "Ann" }, "meta": { "ip": "127.0.0.1" }, "version": 2 });
     assert_eq!(edited, expected);
     assert_eq!(seen.header("content-length"), seen.body.len().to_string());
-    gateway.request(Method::POST, "/").header("content-type", "application/json").body("not json").send().await.expect(400);
+    gateway
+        .request(Method::POST, "/")
+        .header("content-type", "application/json")
+        .body("not json")
+        .send()
+        .await
+        .expect(400);
     gateway.post("/", "no json, and does not say so").await.expect(200);
 }
 
@@ -90,12 +109,15 @@ async fn a_json_response_is_edited_and_what_cannot_be_read_is_held_back() {
         match seen.target.as_str() {
             "/bad" => with(answer(200, "not json"), &[("content-type", "application/json")]),
             "/text" => with(answer(200, "plain"), &[("content-type", "text/plain")]),
-            _ => json_answer(&json!({ "id": 1, "internal": { "cost": 5 }, "asked_encoding": seen.header("accept-encoding") })),
+            _ => json_answer(
+                &json!({ "id": 1, "internal": { "cost": 5 }, "asked_encoding": seen.header("accept-encoding") }),
+            ),
         }
     })
     .await;
     for (invalid, status) in [("fail", 502), ("pass", 200)] {
-        let response = json!({ "json": { "remove": ["/internal"], "set": { "/by": "gateway" } }, "invalid_json": invalid });
+        let response =
+            json!({ "json": { "remove": ["/internal"], "set": { "/by": "gateway" } }, "invalid_json": invalid });
         let gateway = through(&origin, json!({ "response": response })).await;
         let good = gateway.request(Method::GET, "/").header("accept-encoding", "gzip").send().await.expect(200);
         assert_eq!(good.json(), json!({ "id": 1, "asked_encoding": "identity", "by": "gateway" }));

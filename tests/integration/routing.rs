@@ -7,9 +7,7 @@ use sluicegate_tests::{Gateway, Origin, Site};
 /// A gateway whose routes answer with their own names: each rewrites to `/<name>`, and the origin echoes the path.
 async fn named(routes: &[(&str, Value)]) -> (Gateway, Origin) {
     let origin = Origin::start(|seen| async move { sluicegate_tests::origin::answer(200, seen.target) }).await;
-    let entry = |(name, matches): &(&str, Value)| {
-        json!({ "name": name, "match": matches, "upstream": "origin", "rewrite": { "path": { "full": format!("/{name}") } } })
-    };
+    let entry = |(name, matches): &(&str, Value)| json!({ "name": name, "match": matches, "upstream": "origin", "rewrite": { "path": { "full": format!("/{name}") } } });
     let config = json!({
         "upstreams": { "origin": { "targets": [origin.url()] } },
         "routes": routes.iter().map(entry).collect::<Vec<_>>(),
@@ -119,9 +117,7 @@ async fn a_path_cannot_be_written_so_that_it_escapes_its_route() {
 #[tokio::test]
 async fn a_rewrite_changes_path_and_host_and_keeps_the_query() {
     let origin = Origin::echo().await;
-    let route = |name: &str, prefix: &str, rewrite: Value| {
-        json!({ "name": name, "match": { "path": { "prefix": prefix } }, "rewrite": rewrite, "upstream": "origin" })
-    };
+    let route = |name: &str, prefix: &str, rewrite: Value| json!({ "name": name, "match": { "path": { "prefix": prefix } }, "rewrite": rewrite, "upstream": "origin" });
     let config = json!({
         "upstreams": { "origin": { "targets": [origin.url()] } },
         "routes": [

@@ -14,7 +14,10 @@ const MIB: u64 = 1 << 20;
 /// One worker, so that everything happens on the same instance; the filter shows how many streams it has served.
 async fn gateway(origin: &Origin, steps: &Value, more: &Value) -> Gateway {
     let mut config = steps.clone();
-    config["request_headers"].as_array_mut().unwrap().insert(0, json!({ "set": ["request", "x-streams", { "streams": null }] }));
+    config["request_headers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({ "set": ["request", "x-streams", { "streams": null }] }));
     let mut filter = json!({ "use": "script", "config": config, "deadline": "50ms" });
     for (key, value) in more.as_object().unwrap() {
         filter[key] = value.clone();
@@ -42,7 +45,9 @@ async fn recovers(gateway: &Gateway, origin: &Origin) {
 async fn a_loop_costs_its_request_503_while_others_on_the_worker_go_on() {
     let origin = Origin::text("ok").await;
     let gateway = gateway(&origin, &on_request(&json!(["loop"])), &json!({})).await;
-    let check = |response: &sluicegate_tests::Response| if response.code() == 200 { Ok(()) } else { Err(format!("{response:?}")) };
+    let check = |response: &sluicegate_tests::Response| {
+        if response.code() == 200 { Ok(()) } else { Err(format!("{response:?}")) }
+    };
     let load = Load::start(gateway.address(), 4, "/plain", check);
     for _ in 0..3 {
         gateway.asking("go").await.expect(503);
@@ -135,9 +140,17 @@ async fn a_trap_at_the_end_of_a_stream_is_nothing_to_the_client() {
 async fn a_trap_in_an_open_filter_lets_the_exchange_go_on_whole() {
     let origin = origin_with_trailers().await;
     let gateway = gateway(&origin, &trap_anywhere(), &json!({ "on_error": "open" })).await;
-    for callback in
-        ["request_headers", "request_body", "request_trailers", "response_headers", "response_body", "response_trailers", "done", "log", "delete"]
-    {
+    for callback in [
+        "request_headers",
+        "request_body",
+        "request_trailers",
+        "response_headers",
+        "response_body",
+        "response_trailers",
+        "done",
+        "log",
+        "delete",
+    ] {
         let response = full_request(&gateway, callback).send().await.expect(200);
         assert_eq!((response.text().as_str(), origin.last().text().as_str()), ("answer", "question"), "{callback}");
         recovers(&gateway, &origin).await;
@@ -195,7 +208,8 @@ async fn streams_that_wait_on_the_instance_that_dies_are_answered() {
 #[tokio::test]
 async fn a_memory_bomb_dies_at_its_ceiling() {
     let origin = Origin::text("ok").await;
-    let gateway = gateway(&origin, &on_request(&json!(["allocate"])), &json!({ "memory": "32MiB", "deadline": "5s" })).await;
+    let gateway =
+        gateway(&origin, &on_request(&json!(["allocate"])), &json!({ "memory": "32MiB", "deadline": "5s" })).await;
     gateway.get("/").await.expect(200);
     let before = gateway.resident();
     process::forget_peak(gateway.pid());
@@ -228,7 +242,9 @@ async fn a_panic_tells_filter_file_and_line_to_the_log_and_nothing_to_the_client
 async fn a_storm_of_traps_harms_no_other_route_and_leaves_no_memory_behind() {
     let origin = Origin::text("ok").await;
     let gateway = gateway(&origin, &on_request(&json!(["trap"])), &json!({})).await;
-    let check = |response: &sluicegate_tests::Response| if response.code() == 200 { Ok(()) } else { Err(format!("{response:?}")) };
+    let check = |response: &sluicegate_tests::Response| {
+        if response.code() == 200 { Ok(()) } else { Err(format!("{response:?}")) }
+    };
     let load = Load::start(gateway.address(), 2, "/plain", check);
     for _ in 0..100 {
         gateway.asking("go").await.expect(503);
@@ -267,7 +283,8 @@ async fn output_without_bounds_is_cut_not_collected() {
 #[tokio::test]
 async fn what_a_filter_logs_stays_one_line() {
     let origin = Origin::text("ok").await;
-    let gateway = gateway(&origin, &on_request(&json!([{ "log": "first\nERROR forged line\u{1b}[31m" }])), &json!({})).await;
+    let gateway =
+        gateway(&origin, &on_request(&json!([{ "log": "first\nERROR forged line\u{1b}[31m" }])), &json!({})).await;
     gateway.asking("go").await.expect(200);
     let line = gateway.wait_for_log("first").await;
     assert!(line.contains("forged line"), "the break is escaped, not made: {line}");

@@ -55,7 +55,8 @@ struct Newest {
 impl Newest {
     async fn reaches(&self, config: u32, version: u32) {
         wait::eventually("the new versions serve", || {
-            let there = self.config.load(Ordering::Relaxed) >= config.into() && self.version.load(Ordering::Relaxed) >= version.into();
+            let there = self.config.load(Ordering::Relaxed) >= config.into()
+                && self.version.load(Ordering::Relaxed) >= version.into();
             std::future::ready(there)
         })
         .await;
@@ -64,7 +65,7 @@ impl Newest {
 
 /// Instances that are alive, and memory in use.
 async fn footprint(gateway: &Gateway) -> (f64, u64) {
-    (gateway.metric("sluicegate_instances", &[]).await, gateway.resident())
+    (gateway.metric("sluicegate_filter_instances", &[]).await, gateway.resident())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +116,8 @@ async fn a_request_in_flight_finishes_on_the_version_that_it_started_with() {
             if seen.target == "/slow" {
                 gate.notified().await;
             }
-            let text = format!("config={};version={}", seen.header("x-request-config"), seen.header("x-request-version"));
+            let text =
+                format!("config={};version={}", seen.header("x-request-config"), seen.header("x-request-version"));
             sluicegate_tests::origin::answer(200, text)
         }
     })
@@ -173,7 +175,9 @@ async fn routes_upstreams_and_filters_change_without_a_restart() {
     let gateway = Site::new(&one_route(&one.url(), &json!([]))).start().await;
     let mut connection = sluicegate_tests::Connection::http1(gateway.address()).await.unwrap();
     assert_eq!(connection.get("/").await.expect(200).text(), "one");
-    gateway.reload(&one_route(&two.url(), &json!([{ "use": "cors", "config": { "origins": ["https://a.example"] } }]))).await;
+    gateway
+        .reload(&one_route(&two.url(), &json!([{ "use": "cors", "config": { "origins": ["https://a.example"] } }])))
+        .await;
     assert_eq!(connection.get("/").await.expect(200).text(), "two");
     assert!(!connection.is_closed());
 }

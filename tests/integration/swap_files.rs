@@ -147,7 +147,8 @@ async fn a_module_without_a_needed_export_is_refused() {
 
 #[tokio::test]
 async fn a_module_that_refuses_its_configuration_is_refused() {
-    let module = Wat::new().on("proxy_on_configure", "(drop (call $log (i32.const 4) (text \"I do not like this\"))) (i32.const 0)");
+    let module = Wat::new()
+        .on("proxy_on_configure", "(drop (call $log (i32.const 4) (text \"I do not like this\"))) (i32.const 0)");
     is_refused("I do not like this", |site| site.drop_in("version", module.build())).await;
 }
 
@@ -173,7 +174,8 @@ async fn a_configuration_with_an_unknown_key_is_refused() {
 async fn a_configuration_that_is_no_json_or_names_what_is_not_there_is_refused() {
     is_refused("gateway.json", |site| site.write_text("{ \"routes\": [")).await;
     is_refused("nowhere", |site| edit(site, |config| config["routes"][0]["upstream"] = json!("nowhere"))).await;
-    is_refused("no-such-plugin", |site| edit(site, |config| config["filters"] = json!([{ "use": "no-such-plugin" }]))).await;
+    is_refused("no-such-plugin", |site| edit(site, |config| config["filters"] = json!([{ "use": "no-such-plugin" }])))
+        .await;
 }
 
 #[tokio::test]

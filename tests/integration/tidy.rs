@@ -49,9 +49,9 @@ fn names(text: &str, what: &str) -> bool {
 /// Checks that among the host's sources only those below `allowed` name `what`.
 fn only(allowed: &[&str], what: &str) {
     let allowed: Vec<PathBuf> = allowed.iter().map(|folder| Path::new("host/src").join(folder)).collect();
-    let strangers = sources("host/src").into_iter().filter(|(path, text)| {
-        !allowed.iter().any(|folder| path.starts_with(folder)) && names(text, what)
-    });
+    let strangers = sources("host/src")
+        .into_iter()
+        .filter(|(path, text)| !allowed.iter().any(|folder| path.starts_with(folder)) && names(text, what));
     let strangers: Vec<_> = strangers.map(|(path, _)| path).collect();
     assert!(strangers.is_empty(), "only {allowed:?} may name {what}, but so do {strangers:?}");
 }
@@ -86,7 +86,10 @@ fn the_seam_knows_neither_sockets_nor_modules() {
 
 #[test]
 fn files_are_short() {
-    let long = everything().into_iter().map(|(path, text)| (path, text.lines().count())).filter(|(_, lines)| *lines > MOST_LINES);
+    let long = everything()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > MOST_LINES);
     let long: Vec<_> = long.collect();
     assert!(long.is_empty(), "longer than {MOST_LINES} lines: {long:?}");
 }
@@ -100,7 +103,10 @@ fn every_module_says_what_it_is() {
 
 #[test]
 fn unsafe_code_is_nowhere_but_where_a_reason_is_given() {
-    let silent = sources("host").into_iter().filter(|(_, text)| names(text, "unsafe") && !text.contains("SAFETY:")).map(|(path, _)| path);
+    let silent = sources("host")
+        .into_iter()
+        .filter(|(_, text)| names(text, "unsafe") && !text.contains("SAFETY:"))
+        .map(|(path, _)| path);
     let silent: Vec<_> = silent.collect();
     assert!(silent.is_empty(), "unsafe without a reason: {silent:?}");
 }
@@ -115,7 +121,9 @@ fn paths_that_documents_name_exist() {
         let text = fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
         let quoted = text.split('`').skip(1).step_by(2);
         let folders = ["host/", "sdk/", "plugins/", "examples/", "tests/"];
-        for path in quoted.filter(|part| folders.iter().any(|folder| part.starts_with(folder)) && !part.contains([' ', '*', '<', '{', '…', '\n'])) {
+        for path in quoted.filter(|part| {
+            folders.iter().any(|folder| part.starts_with(folder)) && !part.contains([' ', '*', '<', '{', '…', '\n'])
+        }) {
             let file = path.split([':', '#']).next().unwrap_or(path);
             // What a reader builds or drops in is not in the repository.
             if !file.ends_with(".wasm") && !root().join(file).exists() {
@@ -137,7 +145,8 @@ fn every_plugin_and_example_has_its_readme_or_says_what_it_is() {
 #[test]
 fn nothing_unfinished_is_left_in_the_code() {
     // Put together here, so that this file does not find itself.
-    let words = [["to", "do!("], ["unimple", "mented!("], ["FIX", "ME"], ["#[ig", "nore"], ["db", "g!("]].map(|parts| parts.concat());
+    let words = [["to", "do!("], ["unimple", "mented!("], ["FIX", "ME"], ["#[ig", "nore"], ["db", "g!("]]
+        .map(|parts| parts.concat());
     for (path, text) in everything() {
         for word in &words {
             assert!(!text.contains(word.as_str()), "{} has {word}", path.display());

@@ -148,11 +148,8 @@ impl Call {
     /// # Errors
     /// There is no whole response.
     pub async fn try_send(self) -> Result<Response, hyper::Error> {
-        let mut connection = if self.http2 {
-            Connection::http2(self.address).await?
-        } else {
-            Connection::http1(self.address).await?
-        };
+        let mut connection =
+            if self.http2 { Connection::http2(self.address).await? } else { Connection::http1(self.address).await? };
         connection.send(self.request).await
     }
     /// Sends it and hands over the response's head and unread body, with the connection that keeps it alive.
@@ -160,7 +157,8 @@ impl Call {
     /// # Panics
     /// There is no response.
     pub async fn open(self) -> (Connection, http::Response<Incoming>) {
-        let opened = if self.http2 { Connection::http2(self.address).await } else { Connection::http1(self.address).await };
+        let opened =
+            if self.http2 { Connection::http2(self.address).await } else { Connection::http1(self.address).await };
         let mut connection = opened.expect("a connection");
         let response = connection.open(self.request).await.expect("a response");
         (connection, response)

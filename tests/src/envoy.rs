@@ -58,7 +58,12 @@ impl Envoy {
         let admin_file = folder.path().join("admin");
         let mut command = process::pinned(&setup.binary, setup.core);
         command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
-        command.arg("--admin-address-path").arg(&admin_file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("--admin-address-path")
+            .arg(&admin_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("Envoy starts");
         let log = Lines::read(child.stderr.take().expect("it is piped"));
         let placeholder = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -129,7 +134,8 @@ fn config(setup: &Setup) -> Value {
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
         "http_filters": filters,
     });
-    let chain = json!({ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] });
+    let chain =
+        json!({ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] });
     json!({
         "admin": { "address": socket("127.0.0.1", 0) },
         "static_resources": {

@@ -109,7 +109,7 @@ impl Gateway {
     pub async fn generation(&self) -> u64 {
         let response = self.admin_get("/api/v1/generation").await;
         let value = response.json();
-        value["generation"].as_u64().unwrap_or_else(|| panic!("no generation in {value}"))
+        value["number"].as_u64().unwrap_or_else(|| panic!("no generation in {value}"))
     }
     /// Waits until a generation after `before` serves.
     pub async fn next_generation(&self, before: u64) {

@@ -74,7 +74,8 @@ impl Lines {
     /// # Panics
     /// There are fewer within [`PATIENCE`].
     pub async fn wait_for_count(&self, text: &str, count: usize) {
-        let enough = |lines: &[String]| (lines.iter().filter(|line| line.contains(text)).count() >= count).then_some(());
+        let enough =
+            |lines: &[String]| (lines.iter().filter(|line| line.contains(text)).count() >= count).then_some(());
         self.wait_until(text, enough).await;
     }
     async fn wait_until<T>(&self, what: &str, find: impl Fn(&[String]) -> Option<T>) -> T {

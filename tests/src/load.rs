@@ -99,7 +99,12 @@ impl Tally {
     }
 }
 
-async fn keep_asking(address: SocketAddr, target: &str, tally: &Tally, check: &(dyn Fn(&Response) -> Result<(), String> + Send + Sync)) {
+async fn keep_asking(
+    address: SocketAddr,
+    target: &str,
+    tally: &Tally,
+    check: &(dyn Fn(&Response) -> Result<(), String> + Send + Sync),
+) {
     let mut connection = None;
     while !tally.stop.load(Ordering::Relaxed) {
         if let Err(failure) = ask(address, target, tally, check, &mut connection).await {

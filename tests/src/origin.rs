@@ -58,7 +58,9 @@ impl Seen {
     /// The request as JSON: method, target, headers, body, trailers.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let fields = |map: &HeaderMap| -> Value { map.keys().map(|name| (name.to_string(), json!(joined(map, name.as_str())))).collect() };
+        let fields = |map: &HeaderMap| -> Value {
+            map.keys().map(|name| (name.to_string(), json!(joined(map, name.as_str())))).collect()
+        };
         json!({
             "method": self.method.as_str(),
             "target": self.target,

@@ -161,7 +161,8 @@ impl Wat {
         for (short, name, count) in IMPORTS {
             if functions.contains(&format!("${short} ")) || functions.contains(&format!("${short})")) {
                 let parameters = "(param i32)".repeat(count);
-                writeln!(imports, "(import \"env\" \"{name}\" (func ${short} {parameters} (result i32)))").expect("a string takes all");
+                writeln!(imports, "(import \"env\" \"{name}\" (func ${short} {parameters} (result i32)))")
+                    .expect("a string takes all");
             }
         }
         let marker = self.marker.map_or_else(String::new, |name| format!("(func (export \"{name}\"))"));
@@ -209,7 +210,9 @@ impl Texts {
 /// `x-response-version`, and the end of the response body, `;version=…`.
 #[must_use]
 pub fn version_guest(version: u32) -> Vec<u8> {
-    let header = |map: u32, name: &str| format!("(drop (call $add_header (i32.const {map}) (text \"{name}\") (text \"{version}\")))");
+    let header = |map: u32, name: &str| {
+        format!("(drop (call $add_header (i32.const {map}) (text \"{name}\") (text \"{version}\")))")
+    };
     let append = format!(
         "(if (local.get 2) (then (drop (call $set_body (i32.const 1) (local.get 1) (i32.const 0) (text \";version={version}\")))))"
     );

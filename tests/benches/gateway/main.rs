@@ -39,7 +39,8 @@ async fn main() {
         return peers::skip("the benchmark", reason);
     }
     let backend = Nginx::backend().await;
-    let mut subjects = vec![Subject::gateway(Chain::None, backend.address).await, Subject::nginx(backend.address).await];
+    let mut subjects =
+        vec![Subject::gateway(Chain::None, backend.address).await, Subject::nginx(backend.address).await];
     for chain in Chain::FILTERS {
         subjects.push(Subject::gateway(chain, backend.address).await);
     }

@@ -66,6 +66,7 @@ async fn wrk(subject: &Subject, time: Duration) -> String {
 /// A latency as wrk writes it: `850.00us`, `1.20ms`, `0.99s`.
 fn micros(text: &str) -> f64 {
     let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 6e7)];
-    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit))).expect("a latency");
+    let (number, unit) =
+        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit))).expect("a latency");
     number.parse::<f64>().expect("a latency") * unit
 }

@@ -30,7 +30,8 @@ impl Nginx {
     /// The service behind everything: 128 bytes for every request.
     pub(crate) async fn backend() -> Self {
         let answer = "x".repeat(128);
-        Self::start(1, |address| format!("server {{ listen {address}; location / {{ return 200 '{answer}'; }} }}")).await
+        Self::start(1, |address| format!("server {{ listen {address}; location / {{ return 200 '{answer}'; }} }}"))
+            .await
     }
     /// A proxy in front of `backend`, as lean as nginx can be.
     pub(crate) async fn proxy(backend: SocketAddr) -> Self {
@@ -45,7 +46,9 @@ impl Nginx {
     async fn start(core: usize, server: impl Fn(SocketAddr) -> String) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let address = process::free_address();
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name};")).concat();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {name};"))
+            .concat();
         let config = format!(
             "worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
              events {{ worker_connections 4096; }}

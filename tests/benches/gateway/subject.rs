@@ -97,10 +97,19 @@ impl Subject {
         let filter = |(name, module, config): (&str, Vec<u8>, Value)| {
             let file = folder.path().join(name).with_extension("wasm");
             std::fs::write(&file, module).expect("there is room for a file");
-            WasmFilter { name: name.to_owned(), file, config: if config.is_null() { String::new() } else { config.to_string() } }
+            WasmFilter {
+                name: name.to_owned(),
+                file,
+                config: if config.is_null() { String::new() } else { config.to_string() },
+            }
         };
         let filters = chain.filters().into_iter().map(filter).collect();
-        let setup = Setup { binary: binary.to_owned(), clusters: vec![("backend".to_owned(), backend)], filters, core: Some(0) };
+        let setup = Setup {
+            binary: binary.to_owned(),
+            clusters: vec![("backend".to_owned(), backend)],
+            filters,
+            core: Some(0),
+        };
         let envoy = Envoy::start(&setup).await;
         let (address, pid) = (envoy.address(), envoy.pid());
         Self { kind: Kind::Envoy, chain, address, pid, _running: Box::new((envoy, folder)) }.proven().await
@@ -109,11 +118,16 @@ impl Subject {
     async fn proven(self) -> Self {
         let address = self.address;
         eventually("the subject listens", || async move { TcpStream::connect(address).await.is_ok() }).await;
-        let call = measure::HEADERS.iter().fold(Call::new(address, Method::GET, "/bench"), |call, (name, value)| call.header(name, value));
+        let call = measure::HEADERS
+            .iter()
+            .fold(Call::new(address, Method::GET, "/bench"), |call, (name, value)| call.header(name, value));
         let response = call.header("authorization", &measure::authorization()).send().await;
         let what = format!("{} with {}", self.kind.name(), self.chain.name());
         assert_eq!(response.code(), 200, "{what}: {response:?}");
-        assert!(self.chain.mark().is_none_or(|mark| response.has(mark)), "{what} does not run its filters: {response:?}");
+        assert!(
+            self.chain.mark().is_none_or(|mark| response.has(mark)),
+            "{what} does not run its filters: {response:?}"
+        );
         self.signal("STOP");
         self
     }

@@ -9,17 +9,22 @@ pub(crate) fn print(subjects: &[Subject], rounds: &[Vec<Sample>]) {
     let bare = |kind: Kind| subjects.iter().position(|subject| subject.kind == kind && subject.chain == Chain::None);
     let (nginx, envoy, ours) = (bare(Kind::Nginx), bare(Kind::Envoy), bare(Kind::Gateway));
     println!();
-    println!("| filters | gateway | CPU µs/request | added µs | requests/s | p50 µs | p99 µs | × nginx | × Envoy without filters |");
+    println!(
+        "| filters | gateway | CPU µs/request | added µs | requests/s | p50 µs | p99 µs | × nginx | × Envoy without filters |"
+    );
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|");
     let chains = [Chain::None].into_iter().chain(Chain::FILTERS);
-    for (index, subject) in chains.flat_map(|chain| subjects.iter().enumerate().filter(move |(_, subject)| subject.chain == chain)) {
+    for (index, subject) in
+        chains.flat_map(|chain| subjects.iter().enumerate().filter(move |(_, subject)| subject.chain == chain))
+    {
         let middle = |value: fn(&Sample) -> f64| median(rounds.iter().map(|round| value(&round[index])).collect());
         let against = |other: Option<usize>, compare: fn(f64, f64) -> f64| {
             other.map(|other| median(rounds.iter().map(|round| compare(round[index].cpu, round[other].cpu)).collect()))
         };
         let own = if subject.kind == Kind::Envoy { envoy } else { ours };
         let added = against(own.filter(|_| subject.chain != Chain::None), |with, without| with - without);
-        let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |value| format!("{value:.digits$}"));
+        let show =
+            |value: Option<f64>, digits: usize| value.map_or_else(String::new, |value| format!("{value:.digits$}"));
         println!(
             "| {} | {} | {:.1} | {} | {:.0} | {:.0} | {:.0} | {} | {} |",
             subject.chain.name(),

@@ -151,9 +151,9 @@ pub(crate) enum Step {
     /// `proxy_done`
     Done,
     /// Only when the request's `x-do` was this word.
-    When(String, Vec<Step>),
+    When(String, Vec<Self>),
     /// Only with the end of the stream.
-    AtEnd(Vec<Step>),
+    AtEnd(Vec<Self>),
     /// Only before the end of the stream.
-    BeforeEnd(Vec<Step>),
+    BeforeEnd(Vec<Self>),
 }
