@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::observe::{GatewayLedger, RouteLedger, UpstreamLedger};
 use crate::proxy::{Outcome, Recorder};
@@ -22,20 +23,37 @@ impl LedgerRecorder {
     }
 }
 
-impl Recorder for LedgerRecorder {
-    fn record(&self, outcome: &Outcome) {
-        let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let status = outcome.status.map(|status| status.as_u16());
-        let end = |ledger: &RouteLedger| {
-            ledger.begin();
-            ledger.end(&outcome.method, status, nanos(outcome.duration));
-        };
-        match &outcome.route {
+impl LedgerRecorder {
+    /// The ledger of a route, or that of requests without one.
+    fn with_route(&self, route: Option<&Rc<str>>, count: impl FnOnce(&RouteLedger)) {
+        match route {
             Some(route) => {
                 let mut routes = self.routes.borrow_mut();
-                end(routes.entry(Rc::clone(route)).or_insert_with(|| self.gateway.route(route)));
+                count(routes.entry(Rc::clone(route)).or_insert_with(|| self.gateway.route(route)));
             }
-            None => end(self.gateway.unrouted()),
+            None => count(self.gateway.unrouted()),
+        }
+    }
+}
+
+impl Recorder for LedgerRecorder {
+    fn begin(&self, route: Option<&Rc<str>>) {
+        self.with_route(route, RouteLedger::begin);
+    }
+
+    fn opened(&self) {
+        self.gateway.connection_opened();
+    }
+
+    fn closed(&self) {
+        self.gateway.connection_closed();
+    }
+
+    fn record(&self, outcome: &Outcome) {
+        let status = outcome.status.map(|status| status.as_u16());
+        self.with_route(outcome.route.as_ref(), |ledger| ledger.end(&outcome.method, status, nanos(outcome.duration)));
+        if let Some(reason) = outcome.reason {
+            self.gateway.replied(reason);
         }
         if let (Some(upstream), Some(latency)) = (&outcome.upstream, outcome.upstream_latency) {
             let mut upstreams = self.upstreams.borrow_mut();
@@ -43,4 +61,8 @@ impl Recorder for LedgerRecorder {
             ledger.answered(status.unwrap_or(0), nanos(latency));
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -39,6 +39,7 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAddr, proxy: Rc<Proxy>, drain: Drain) {
+    let _counted = proxy.count_connection();
     let config = Arc::clone(&proxy.generation().config);
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, %remote, "Connection lost.");

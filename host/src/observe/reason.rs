@@ -82,6 +82,37 @@ impl Reason {
         Self::Internal,
     ];
 
+    /// Whether a client's request is to blame, not what stands behind the gateway or in it.
+    #[must_use]
+    pub fn is_about_requests(self) -> bool {
+        match self {
+            Self::BadRequest
+            | Self::HeadersTooLarge
+            | Self::HeaderTimeout
+            | Self::RequestTooLarge
+            | Self::RequestAborted
+            | Self::ClientGone
+            | Self::Unsupported
+            | Self::NoRoute => true,
+            Self::RouteTimeout
+            | Self::Overloaded
+            | Self::Draining
+            | Self::FilterFault
+            | Self::FilterReset
+            | Self::FilterOutput
+            | Self::LengthChanged
+            | Self::ResponseTooLarge
+            | Self::NoTarget
+            | Self::UpstreamConnectFailed
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTlsFailed
+            | Self::UpstreamTimeout
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol
+            | Self::Internal => false,
+        }
+    }
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::validate::BadRequest;
+use crate::observe::Reason;
 use crate::upstream::UpstreamError;
 
 /// Why a request is answered by the gateway. What the client is told is [`ProxyError::public_text`]; `Display` is for the log.
@@ -85,6 +86,30 @@ impl ProxyError {
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
                 UpstreamError::RequestBody { .. } => "bad request\n",
                 UpstreamError::BadRequest(_) => "internal error\n",
+            },
+        }
+    }
+    /// The reason as it is counted.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::BadRequest(_) => Reason::BadRequest,
+            Self::NotImplemented => Reason::Unsupported,
+            Self::TooManyHeaders => Reason::HeadersTooLarge,
+            Self::NoRoute => Reason::NoRoute,
+            Self::RequestBody(_) => Reason::RequestAborted,
+            Self::RequestTooLarge => Reason::RequestTooLarge,
+            Self::ResponseTooLarge => Reason::ResponseTooLarge,
+            Self::BadResponse(_) => Reason::UpstreamProtocol,
+            Self::Timeout => Reason::RouteTimeout,
+            Self::FilterOutput(_) => Reason::FilterOutput,
+            Self::Upstream(error) => match error {
+                UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
+                UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
+                UpstreamError::Closed { .. } => Reason::UpstreamReset,
+                UpstreamError::Invalid { .. } => Reason::UpstreamProtocol,
+                UpstreamError::RequestBody { .. } => Reason::RequestAborted,
+                UpstreamError::BadRequest(_) => Reason::Internal,
             },
         }
     }

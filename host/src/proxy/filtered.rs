@@ -20,6 +20,7 @@ use super::{Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, asse
 use crate::filter::chain::{ChainError, Frame, Framing};
 use crate::filter::exchange::{Facts, Interrupt};
 use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
+use crate::observe::Reason;
 use crate::upstream::{BodyError, RequestBody, ResponseBody};
 
 /// Why a request goes no further.
@@ -84,9 +85,6 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
     let framing = framing.map_err(|error| Stop::new(Direction::Request, error))?;
     let Some((_, route)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
     let upstream = Rc::clone(&route.upstream);
-    let (name, upstream_name) = (Rc::clone(&route.name), Rc::clone(&route.upstream_name));
-    ongoing.recording.outcome.route = Some(name);
-    ongoing.recording.outcome.upstream = Some(upstream_name);
 
     let failure = Rc::new(RefCell::new(None));
     let request =
@@ -161,7 +159,7 @@ async fn respond(
     let reply = match stop {
         Stop::Reply(_, reply) => reply,
         Stop::Error(error) => {
-            tracing::warn!(%error, "Response replaced.");
+            ongoing.recording.refused(&error);
             local::error_reply(&error)
         }
         Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
@@ -174,7 +172,7 @@ async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Re
     let (from, reply, closes) = match stop {
         Stop::Reply(stage, reply) => (Some(stage), reply, false),
         Stop::Error(error) => {
-            tracing::debug!(%error, "Request refused.");
+            ongoing.recording.refused(&error);
             (None, local::error_reply(&error), error.closes())
         }
         Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
@@ -238,6 +236,7 @@ fn note(ongoing: &mut Ongoing, chain: &Chain, reply: &LocalReply) {
 
 fn abort(ongoing: &mut Ongoing, reason: String) -> Aborted {
     ongoing.recording.outcome.details = reason.clone().into();
+    ongoing.recording.outcome.reason = Some(Reason::FilterReset);
     ongoing.recording.finish(End::Reset);
     Aborted(reason)
 }

@@ -32,7 +32,7 @@ pub use client::Client;
 pub use error::ProxyError;
 use forward::{Hop, RequestHop};
 pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
-use record::Recording;
+use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
 pub use validate::BadRequest;
@@ -88,6 +88,10 @@ impl Proxy {
     pub fn new(generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>, recorder: Rc<dyn Recorder>) -> Rc<Self> {
         Rc::new(Self { generation, recorder, ids: RequestIds::new() })
     }
+    /// Counts a client's connection until the answer is dropped.
+    pub(crate) fn count_connection(&self) -> Counted {
+        Counted::new(&self.recorder)
+    }
     /// The generation that a request would be served with now.
     #[must_use]
     pub fn generation(&self) -> Rc<WorkerGeneration> {
@@ -106,7 +110,10 @@ impl Proxy {
         let mut recording = Recording::new(&client, &self.recorder, parts.method.clone());
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = match broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into())) {
+        let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
+        let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
+        recording.begin(taken);
+        let routed = match routed {
             Ok(routed) => routed,
             Err(error) => return Ok(refuse(&error, &arrival, recording, Some(body))),
         };
@@ -191,9 +198,6 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     };
     parts.extensions.clear();
     let upstream = Rc::clone(&chain.upstream);
-    let (name, upstream_name) = (Rc::clone(&chain.name), Rc::clone(&chain.upstream_name));
-    ongoing.recording.outcome.route = Some(name);
-    ongoing.recording.outcome.upstream = Some(upstream_name);
     let address = Cell::new(None);
     let sent = within(deadline, upstream.send(Request::from_parts(parts, body), &address)).await;
     ongoing.recording.outcome.upstream_address = address.get();
@@ -222,8 +226,13 @@ fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: O
 }
 
 /// Answers with an error of the gateway's own, past all filters. `body`: what was not read of the request, when it is at hand.
-fn refuse(error: &ProxyError, arrival: &Arrival, recording: Recording, body: Option<Incoming>) -> Response<ProxyBody> {
-    tracing::debug!(%error, "Request refused.");
+fn refuse(
+    error: &ProxyError,
+    arrival: &Arrival,
+    mut recording: Recording,
+    body: Option<Incoming>,
+) -> Response<ProxyBody> {
+    recording.refused(error);
     let (head, bytes) = local::message(local::error_reply(error), arrival.grpc);
     let rest =
         body.map(|body| -> Box<dyn Input> { Box::new(ClientInput { body, received: arrival.received.clone() }) });

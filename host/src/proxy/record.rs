@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::client::Client;
+use super::error::ProxyError;
+use super::generation::RouteChain;
 use crate::filter::Chain;
+use crate::observe::Reason;
 
 /// One exchange, for metrics and logs.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Outcome {
     pub upstream_latency: Option<Duration>,
     /// Who answered and why: `via_upstream`, `gateway: no route`, `auth: missing credentials`.
     pub details: Cow<'static, str>,
+    /// Why the gateway answered by itself, if it did.
+    pub reason: Option<Reason>,
     /// How it ended.
     pub end: End,
 }
@@ -69,6 +74,12 @@ impl End {
 
 /// Where outcomes go.
 pub trait Recorder {
+    /// A request has been routed, or found to have no route. [`Recorder::record`] follows.
+    fn begin(&self, route: Option<&Rc<str>>);
+    /// A client's connection was accepted. [`Recorder::closed`] follows.
+    fn opened(&self);
+    /// A client's connection is gone.
+    fn closed(&self);
     /// An exchange is over.
     fn record(&self, outcome: &Outcome);
 }
@@ -101,6 +112,7 @@ impl Recording {
                 upstream_address: None,
                 upstream_latency: None,
                 details: Cow::Borrowed("via_upstream"),
+                reason: None,
                 end: End::ClientGone,
             },
             started: Instant::now(),
@@ -109,6 +121,21 @@ impl Recording {
             client: Rc::clone(client),
             recorder: Rc::clone(recorder),
             open: true,
+        }
+    }
+    /// The request has been routed, or no route takes it.
+    pub(super) fn begin(&mut self, route: Option<&RouteChain>) {
+        self.outcome.route = route.map(|route| Rc::clone(&route.name));
+        self.outcome.upstream = route.map(|route| Rc::clone(&route.upstream_name));
+        self.recorder.begin(self.outcome.route.as_ref());
+    }
+    /// The gateway answers by itself. What an upstream did wrong is the operator's business, the rest the client's.
+    pub(super) fn refused(&mut self, error: &ProxyError) {
+        self.outcome.reason = Some(error.reason());
+        let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
+        match error.reason().is_about_requests() {
+            true => tracing::debug!(%error, route, "Request refused."),
+            false => tracing::warn!(%error, route, upstream, "Request failed."),
         }
     }
     /// The chain to finish with the exchange.
@@ -136,6 +163,22 @@ impl Recording {
             chain.finish();
         }
         self.recorder.record(&self.outcome);
+    }
+}
+
+/// Counts a client's connection until dropped.
+pub(crate) struct Counted(Rc<dyn Recorder>);
+
+impl Counted {
+    pub(super) fn new(recorder: &Rc<dyn Recorder>) -> Self {
+        recorder.opened();
+        Self(Rc::clone(recorder))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.closed();
     }
 }
 

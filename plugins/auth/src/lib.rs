@@ -182,7 +182,7 @@ impl Auth {
         counter!("denied", reason = denied.reason).inc();
         debug!("denied: {}", denied.reason);
         let mut reply =
-            Reply::problem(401, "Unauthorized", denied.detail).details(format_args!("auth: {}", denied.reason));
+            Reply::problem(401, "Unauthorized", denied.detail).details(denied.reason);
         for challenge in &self.challenges {
             // RFC 6750 §3.1: only who sent a token learns what is wrong with it.
             let error = denied.token && challenge.starts_with("Bearer");

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::config::{self, Config, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol};
 use crate::filter::FilterSource;
-use crate::listener::{Balance, DrainSignal, Worker, bind_all};
+use crate::listener::{Sockets, Balance, DrainSignal, Worker, bind_all};
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, WorkerGeneration};
 use crate::route::Router;
 use crate::upstream::{Tls, Upstreams};
@@ -115,11 +115,13 @@ impl Setup {
         });
         let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
         let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
-        let listeners = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let (open, sockets) = tokio::sync::mpsc::channel(1);
+        open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1);
         let (signal, drain) = DrainSignal::new();
-        let worker = Worker { index: 0, listeners, handed: handed.remove(0), balance, proxy, drain };
+        let worker = Worker { index: 0, sockets, handed: handed.remove(0), balance, proxy, drain };
         Gateway { address, outcomes, drain: signal, worker: tokio::task::spawn_local(worker.run()) }
     }
 }
@@ -158,6 +160,9 @@ fn entry() -> config::FilterEntry {
 struct Log(Rc<RefCell<Vec<Outcome>>>);
 
 impl Recorder for Log {
+    fn begin(&self, _route: Option<&Rc<str>>) {}
+    fn opened(&self) {}
+    fn closed(&self) {}
     fn record(&self, outcome: &Outcome) {
         self.0.borrow_mut().push(outcome.clone());
     }
