@@ -1,6 +1,6 @@
 //! Everything a filter usually needs: `use sluicegate_sdk::prelude::*;`
 
-pub use crate::config::{Config, Json, Secret};
+pub use crate::config::{Config, Json, OneOrMany, Secret};
 pub use crate::end::End;
 pub use crate::error::{Error, Fault, OrReply, Result};
 pub use crate::filter::Filter;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use sluicegate_sdk::prelude::*;
 
 use crate::credential::Place;
-use crate::one_or_many::OneOrMany;
 
 /// Who may pass, and how they show who they are. Several methods may be given: the first credential that is found decides.
 #[derive(Config)]

@@ -19,7 +19,6 @@ mod check;
 mod config;
 mod credential;
 mod jwt;
-mod one_or_many;
 mod recent;
 #[cfg(test)]
 mod tests;
@@ -32,7 +31,6 @@ pub use config::{AlgorithmConfig, AuthConfig, BasicConfig, JwksConfig, JwtConfig
 pub use credential::Place;
 use credential::{Ambiguous, Credentials};
 use jwt::{Provider, Refusal, Token};
-pub use one_or_many::OneOrMany;
 
 /// The header that tells the upstream who was authenticated.
 const CONSUMER: &str = "x-consumer";

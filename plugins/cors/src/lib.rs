@@ -1,9 +1,9 @@
 //! Lets the pages of other origins call what is behind this gateway: the CORS protocol of the Fetch standard.
 //!
 //! Preflights are answered here (204) and go no further, so this filter belongs before `auth` and `rate-limit`. Every
-//! other answer, the replies of later filters included, gets the CORS fields that this configuration gives it, and only those: what an
-//! upstream said about CORS is removed. A request of an origin that is not allowed is still passed on, without CORS fields in the
-//! answer: the browser keeps the answer from the page.
+//! other answer, the replies of later filters included, gets the CORS fields that this configuration gives it, and only
+//! those: what an upstream said about CORS is removed. A request of an origin that is not allowed is still passed on,
+//! without CORS fields in the answer: the browser keeps the answer from the page.
 //!
 //! ```json
 //! { "origins": ["https://app.example", "https://*.preview.example"], "credentials": true, "expose_headers": ["x-request-id"] }

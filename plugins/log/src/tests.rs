@@ -145,3 +145,17 @@ fn a_bad_configuration_is_refused() {
         assert!(error.contains(hint), "{error}");
     }
 }
+
+#[test]
+fn the_documented_examples_are_accepted() {
+    let documents = [include_str!("lib.rs").replace("//! ", ""), include_str!("../README.md").to_owned()];
+    let blocks =
+        documents.iter().flat_map(|text| text.split("```json").skip(1)).filter_map(|rest| rest.split("```").next());
+    let examples: Vec<Json> = blocks.map(|block| serde_json::from_str(block).unwrap()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        let config =
+            if example.get("use").is_some() { example.get("config").cloned().unwrap_or(json!({})) } else { example };
+        assert!(Harness::<Log>::new(config.clone()).is_ok(), "{config}");
+    }
+}

@@ -1,5 +1,5 @@
-//! Limits how often somebody may call: the generic cell rate algorithm, counted by the gateway, so that all its workers (and, with shared
-//! state, all its nodes) count together.
+//! Limits how often somebody may call: the generic cell rate algorithm, counted by the gateway, so that all its workers
+//! (and, with shared state, all its nodes) count together.
 //!
 //! A request over a limit is answered 429 with `Retry-After`; every answer tells the client where it stands in `RateLimit` and
 //! `RateLimit-Policy`. Several limits are taken in the order they are written; the first that refuses ends it, so the narrowest
@@ -15,7 +15,6 @@
 
 mod fields;
 mod key;
-mod one_or_many;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +26,6 @@ use sluicegate_sdk::prelude::*;
 use fields::Quota;
 pub use key::Part;
 use key::Source;
-pub use one_or_many::OneOrMany;
 
 /// One limit, or several.
 #[derive(Config)]

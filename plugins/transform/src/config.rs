@@ -40,8 +40,8 @@ pub struct ResponseConfig {
     /// The body, when its content type is JSON.
     #[config(default)]
     pub json: JsonConfig,
-    /// What becomes of a response that says it is JSON and is not: "fail" (502, the default: nothing that was to be removed gets out)
-    /// or "pass" (it goes on unchanged).
+    /// What becomes of a response that says it is JSON and is not: "fail" (502, the default: nothing that was to be removed
+    /// gets out) or "pass" (it goes on unchanged).
     #[config(default)]
     pub invalid_json: InvalidJson,
 }

@@ -2,7 +2,8 @@
 //!
 //! Values may have placeholders: `{request.header.NAME}`, `{request.query.NAME}`, `{request.path}`, `{request.method}`,
 //! `{request.host}`, `{request.id}`, `{client.ip}`, `{consumer}`, `{route}`; in responses also `{response.status}` and
-//! `{response.header.NAME}`. They stand for the message as it came to this filter, and what they bring in is made safe for its place.
+//! `{response.header.NAME}`. They stand for the message as it came to this filter, and what they bring in is made safe for
+//! its place.
 //! A body is only read when its configuration asks for it and its content type is JSON.
 //!
 //! ```json

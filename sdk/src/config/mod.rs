@@ -5,6 +5,7 @@
 
 mod duration;
 mod object;
+mod one_or_many;
 mod schema;
 mod secret;
 mod values;
@@ -13,6 +14,7 @@ use std::fmt;
 
 pub use duration::{parse as parse_duration, period};
 pub use object::{Object, unknown_variant, variant};
+pub use one_or_many::OneOrMany;
 pub use schema::{Field, Schema, Variant};
 pub use secret::Secret;
 pub use values::Number;

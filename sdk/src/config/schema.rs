@@ -17,6 +17,8 @@ pub enum Schema {
     String { format: &'static str, pattern: &'static str, write_only: bool },
     /// A list.
     Array(&'static Self),
+    /// A value, or a list of such values.
+    OneOrMany(&'static Self),
     /// An object with any names.
     Map(&'static Self),
     /// An object with these names only.
@@ -116,6 +118,14 @@ impl Schema {
                 out.keyword("type", "array");
                 out.key("items");
                 element.write(out, "", "", "", "");
+            }
+            Self::OneOrMany(value) => {
+                out.key("anyOf");
+                out.raw("[");
+                value.write(out, "", "", "", "");
+                out.raw(",");
+                Self::Array(value).write(out, "", "", "", "");
+                out.raw("]");
             }
             Self::Map(value) => {
                 out.keyword("type", "object");

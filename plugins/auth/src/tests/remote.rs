@@ -33,6 +33,15 @@ fn visit(harness: &Harness<Auth>, seed: u8) -> Result<(), u16> {
 }
 
 #[test]
+fn the_schema_names_the_upstream_so_that_it_is_granted() {
+    let forms = Harness::<Auth>::schema()["properties"]["jwt"]["anyOf"].clone();
+    let upstream = "properties/jwks/properties/upstream/format";
+    for path in [format!("/0/{upstream}"), format!("/1/items/{upstream}")] {
+        assert_eq!(forms.pointer(&path), Some(&json!("sluicegate-upstream")), "{path}");
+    }
+}
+
+#[test]
 fn keys_are_fetched_at_the_start_and_kept() {
     let (harness, _) = remote(serving(&[1]));
     assert_eq!([visit(&harness, 1), visit(&harness, 1)], [Ok(()), Ok(())]);
