@@ -48,7 +48,8 @@ impl GuestLog {
             }
         }
         if self.lines > LOG_LINES {
-            tracing::warn!(target: "filter", filter = speaker.filter, request = speaker.request, dropped = self.lines - LOG_LINES, "Log lines dropped.");
+            let Speaker { filter, request } = speaker;
+            tracing::warn!(target: "filter", filter, request, dropped = self.lines - LOG_LINES, "Log lines dropped.");
         }
     }
     /// One line.
