@@ -60,12 +60,16 @@ async fn respond(name: &str, request: Request<Incoming>) -> Response<Full<Bytes>
 }
 
 fn users(id: Option<u32>) -> Answer {
-    let all = [json!({ "id": 1, "name": "Ada" }), json!({ "id": 2, "name": "Grace" }), json!({ "id": 3, "name": "Edsger" })];
+    let all =
+        [json!({ "id": 1, "name": "Ada" }), json!({ "id": 2, "name": "Grace" }), json!({ "id": 3, "name": "Edsger" })];
     pick(id, &all)
 }
 
 fn orders(id: Option<u32>) -> Answer {
-    let all = [json!({ "id": 1, "user": 1, "item": 7, "quantity": 2 }), json!({ "id": 2, "user": 3, "item": 8, "quantity": 1 })];
+    let all = [
+        json!({ "id": 1, "user": 1, "item": 7, "quantity": 2 }),
+        json!({ "id": 2, "user": 3, "item": 8, "quantity": 1 }),
+    ];
     pick(id, &all)
 }
 

@@ -39,10 +39,11 @@ impl Filter for StreamContext {
     fn on_headers(&mut self, direction: Direction, end_of_stream: bool) -> Result<HeadersAction, Fault> {
         let fields = self.stream.stage.exchange().headers(direction).map_or(0, |headers| headers.len());
         let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_headers", "proxy_on_response_headers"));
-        let action = self.running.call(self.effective(), callback, |exports, store| match exports.headers(direction) {
-            Some(headers) => headers.call(store, id, u32::try_from(fields).unwrap_or(u32::MAX), end_of_stream),
-            None => Ok(0),
-        })?;
+        let action =
+            self.running.call(self.effective(), callback, |exports, store| match exports.headers(direction) {
+                Some(headers) => headers.call(store, id, u32::try_from(fields).unwrap_or(u32::MAX), end_of_stream),
+                None => Ok(0),
+            })?;
         let action = match action {
             // ContinueAndEndStream (2) goes on, as in Envoy.
             0 | 2 => Some(HeadersAction::Continue),
@@ -73,11 +74,13 @@ impl Filter for StreamContext {
     }
     fn on_trailers(&mut self, direction: Direction) -> Result<TrailersAction, Fault> {
         let fields = self.stream.stage.exchange().trailers(direction).map_or(0, |trailers| trailers.len());
-        let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_trailers", "proxy_on_response_trailers"));
-        let action = self.running.call(self.effective(), callback, |exports, store| match exports.trailers(direction) {
-            Some(trailers) => trailers.call(store, (id, u32::try_from(fields).unwrap_or(u32::MAX))),
-            None => Ok(0),
-        })?;
+        let (id, callback) =
+            (self.stream.id, direction.pick("proxy_on_request_trailers", "proxy_on_response_trailers"));
+        let action =
+            self.running.call(self.effective(), callback, |exports, store| match exports.trailers(direction) {
+                Some(trailers) => trailers.call(store, (id, u32::try_from(fields).unwrap_or(u32::MAX))),
+                None => Ok(0),
+            })?;
         let action = match action {
             0 => Some(TrailersAction::Continue),
             1 => Some(TrailersAction::Stop),

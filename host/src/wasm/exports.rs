@@ -1,6 +1,8 @@
 //! What a guest exports: the callbacks' signatures, checked at load, and the typed functions of one instance.
 
-use wasmtime::{AsContextMut, ExternType, Instance, Memory, Module, Store, TypedFunc, ValType, WasmParams, WasmResults};
+use wasmtime::{
+    AsContextMut, ExternType, Instance, Memory, Module, Store, TypedFunc, ValType, WasmParams, WasmResults,
+};
 
 use super::PluginError;
 use super::host_state::HostState;
@@ -133,7 +135,8 @@ impl Exports {
                 with_end.or_else(|| find(instance, store, name).map(HeadersCallback::WithoutEnd))
             }),
             body: ["proxy_on_request_body", "proxy_on_response_body"].map(|name| find(instance, store, name)),
-            trailers: ["proxy_on_request_trailers", "proxy_on_response_trailers"].map(|name| find(instance, store, name)),
+            trailers: ["proxy_on_request_trailers", "proxy_on_response_trailers"]
+                .map(|name| find(instance, store, name)),
         }
     }
     pub(super) fn headers(&self, direction: Direction) -> Option<&HeadersCallback> {
@@ -175,7 +178,10 @@ pub(super) fn find<P: WasmParams, R: WasmResults>(
 }
 
 /// The memory and the allocator, which hostcalls need.
-pub(super) fn memory(instance: &Instance, store: &mut Store<HostState>) -> (Option<Memory>, Option<TypedFunc<u32, u32>>) {
+pub(super) fn memory(
+    instance: &Instance,
+    store: &mut Store<HostState>,
+) -> (Option<Memory>, Option<TypedFunc<u32, u32>>) {
     let allocate = ALLOCATORS.iter().find_map(|name| find(instance, store, name));
     (instance.get_memory(store, "memory"), allocate)
 }

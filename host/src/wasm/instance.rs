@@ -134,9 +134,10 @@ fn guard<R>(
     let result = match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault::classify(&error, callback, store.data())),
-        Err(_) => {
-            Err(Fault { kind: FaultKind::Trap, detail: Rc::from(format!("{callback}: the host panicked in a hostcall")) })
-        }
+        Err(_) => Err(Fault {
+            kind: FaultKind::Trap,
+            detail: Rc::from(format!("{callback}: the host panicked in a hostcall")),
+        }),
     };
     store.data_mut().end();
     result

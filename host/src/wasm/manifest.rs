@@ -49,8 +49,9 @@ pub(super) fn read(module: &[u8]) -> Result<Sections, PluginError> {
             }
             SCHEMA => {
                 let text = std::str::from_utf8(section.data()).ok();
-                let valid = text
-                    .filter(|text| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|schema| schema.is_object()));
+                let valid = text.filter(|text| {
+                    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|schema| schema.is_object())
+                });
                 let text = valid.ok_or_else(|| PluginError(format!("its section {SCHEMA} is not a JSON object")))?;
                 sections.schema = Some(Arc::from(text));
             }

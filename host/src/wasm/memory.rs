@@ -97,8 +97,10 @@ impl GuestMemory<'_> {
     pub(super) fn target(&mut self, address: u32, length: u32) -> Result<&mut [u8], Refused> {
         let size = self.0.len();
         range(address, length).and_then(|range| self.0.get_mut(range)).ok_or_else(|| {
-            Abort::abi(format!("a result of {length} bytes was to be written to {address:#x}, memory ends at {size:#x}"))
-                .into()
+            Abort::abi(format!(
+                "a result of {length} bytes was to be written to {address:#x}, memory ends at {size:#x}"
+            ))
+            .into()
         })
     }
 }

@@ -93,16 +93,19 @@ fn link(
     warnings: &mut Vec<String>,
 ) -> Result<InstancePre<HostState>, PluginError> {
     let mut linker = Linker::new(engine);
-    hostcalls::link(&mut linker, module).map_err(|error| PluginError(format!("hostcalls cannot be linked: {error:#}")))?;
+    hostcalls::link(&mut linker, module)
+        .map_err(|error| PluginError(format!("hostcalls cannot be linked: {error:#}")))?;
     for import in module.imports() {
         let name = format!("{}.{}", import.module(), import.name());
         let ExternType::Func(ty) = import.ty() else {
-            return Err(PluginError(format!("it imports {name}, which is not a function; only functions can be imported")));
+            return Err(PluginError(format!(
+                "it imports {name}, which is not a function; only functions can be imported"
+            )));
         };
         let missing = format!("called {name}, which this host does not have");
         // Refused for a name that is defined already, that is, for a hostcall of ours.
-        let stub =
-            linker.func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
+        let stub = linker
+            .func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
         if stub.is_ok() {
             warnings.push(format!("it imports {name}, which this host does not have: calling it ends the instance"));
         }

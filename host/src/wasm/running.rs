@@ -201,22 +201,25 @@ impl Running {
     }
     fn deliver_to_root(self: &Rc<Self>, event: Event) {
         let outcome = match event {
-            Event::Answer(token, reply) => self.call(Effective::Root, "proxy_on_http_call_response", |exports, store| {
-                let sizes = (count(reply.headers.len()), count(reply.body.len()), count(reply.trailers.len()));
-                store.data_mut().answer = Some(reply);
-                let known = store.data_mut().calls.remove(&token);
-                if let Some(response) = exports.http_call_response.as_ref().filter(|_| known) {
-                    response.call(&mut *store, (ROOT_CONTEXT, token, sizes.0, sizes.1, sizes.2))?;
-                }
-                store.data_mut().answer = None;
-                Ok(())
-            }),
+            Event::Answer(token, reply) => {
+                self.call(Effective::Root, "proxy_on_http_call_response", |exports, store| {
+                    let sizes = (count(reply.headers.len()), count(reply.body.len()), count(reply.trailers.len()));
+                    store.data_mut().answer = Some(reply);
+                    let known = store.data_mut().calls.remove(&token);
+                    if let Some(response) = exports.http_call_response.as_ref().filter(|_| known) {
+                        response.call(&mut *store, (ROOT_CONTEXT, token, sizes.0, sizes.1, sizes.2))?;
+                    }
+                    store.data_mut().answer = None;
+                    Ok(())
+                })
+            }
             Event::Tick => self.call(Effective::Root, "proxy_on_tick", |exports, store| {
                 exports.tick.as_ref().map_or(Ok(()), |tick| tick.call(store, ROOT_CONTEXT))
             }),
             Event::Queue(name) => self.call(Effective::Root, "proxy_on_queue_ready", |exports, store| {
                 let host = store.data_mut();
-                let queue = host.services.queues.resolve(host.vm_id(), &name).and_then(|real| host.queues.hand_out(real));
+                let queue =
+                    host.services.queues.resolve(host.vm_id(), &name).and_then(|real| host.queues.hand_out(real));
                 match (&exports.queue_ready, queue) {
                     (Some(ready), Some(queue)) => ready.call(store, (ROOT_CONTEXT, queue)),
                     _ => Ok(()),
@@ -317,8 +320,10 @@ impl Running {
         self.deliver();
         if self.open.get() > 0 {
             timers::later(self, deadline, |running| {
-                running
-                    .end(Some(Fault { kind: FaultKind::Ended, detail: Rc::from("still in use at the end of its drain") }));
+                running.end(Some(Fault {
+                    kind: FaultKind::Ended,
+                    detail: Rc::from("still in use at the end of its drain"),
+                }));
             });
         }
         self.end_when_idle();

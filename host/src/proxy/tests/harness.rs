@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::config::{self, Config, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol};
 use crate::filter::FilterSource;
-use crate::listener::{Sockets, Balance, DrainSignal, Worker, bind_all};
+use crate::listener::{Balance, DrainSignal, Sockets, Worker, bind_all};
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, WorkerGeneration};
 use crate::route::Router;
 use crate::upstream::{Tls, Upstreams};

@@ -93,8 +93,9 @@ impl HostState {
         match buffer {
             Buffer::Body(direction) => {
                 let mut read = Some(read);
-                let held =
-                    self.stage().and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
+                let held = self
+                    .stage()
+                    .and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
                 held.flatten().or_else(|| read.take().map(|read| read(&[])))
             }
             Buffer::CallBody => self.answer.as_ref().map(|answer| read(&answer.body)),
@@ -112,7 +113,11 @@ impl HostState {
         let replaced = clamp(start, length, size).len();
         if (size - replaced).saturating_add(data.len()) > limit {
             tracing::warn!(filter = &*self.spec.name, limit, "A filter made a body too large.");
-            stage.reply(LocalReply::text(500, "", format!("{}: made a body larger than {limit} bytes", self.spec.name)));
+            stage.reply(LocalReply::text(
+                500,
+                "",
+                format!("{}: made a body larger than {limit} bytes", self.spec.name),
+            ));
             return;
         }
         let at = |position: u32| usize::try_from(position).unwrap_or(usize::MAX);

@@ -25,5 +25,6 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Nanoseconds since 1970; 0 before.
 pub(super) fn unix_nanos(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

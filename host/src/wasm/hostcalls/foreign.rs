@@ -42,9 +42,11 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
     match name {
         b"sluicegate.gcra" => gcra(host, arguments),
         b"sluicegate.counter" => counter(host, arguments),
-        b"sluicegate.kv_get" => {
-            Ok(host.services.store.kv_get(host.vm_id(), arguments.0).map_or_else(Vec::new, |value| [&[1], &*value].concat()))
-        }
+        b"sluicegate.kv_get" => Ok(host
+            .services
+            .store
+            .kv_get(host.vm_id(), arguments.0)
+            .map_or_else(Vec::new, |value| [&[1], &*value].concat())),
         b"sluicegate.kv_set" => kv_set(host, arguments),
         b"sluicegate.kv_delete" => {
             host.services.store.kv_delete(host.vm_id(), arguments.0);
@@ -96,7 +98,8 @@ fn gcra(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refus
 fn counter(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
     let delta = arguments.array().map(i64::from_le_bytes)?;
     let ttl = arguments.ttl()?;
-    let value = host.services.store.counter(host.vm_id(), arguments.0, delta, ttl).map_err(|_| Status::InternalFailure)?;
+    let value =
+        host.services.store.counter(host.vm_id(), arguments.0, delta, ttl).map_err(|_| Status::InternalFailure)?;
     Ok(value.to_le_bytes().to_vec())
 }
 

@@ -50,14 +50,21 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    for (name, write) in [("proxy_add_header_map_value", Write::Add), ("proxy_replace_header_map_value", Write::Replace)] {
+    for (name, write) in
+        [("proxy_add_header_map_value", Write::Add), ("proxy_replace_header_map_value", Write::Replace)]
+    {
         linker.func_wrap(
             "env",
             name,
             move |caller: Caller<'_, HostState>, map: u32, key: u32, key_size: u32, value: u32, value_size: u32| {
                 hostcall(caller, |guest| {
                     let (memory, host) = guest.split();
-                    host.set_header(map.try_into()?, write, memory.bytes(key, key_size)?, memory.bytes(value, value_size)?);
+                    host.set_header(
+                        map.try_into()?,
+                        write,
+                        memory.bytes(key, key_size)?,
+                        memory.bytes(value, value_size)?,
+                    );
                     Ok(())
                 })
             },
@@ -180,7 +187,8 @@ impl HostState {
             .collect();
         self.edit_map(map, |headers| {
             let pseudo = |field: &&Field| field.name.is_pseudo();
-            let kept = headers.iter().filter(pseudo).filter(|old| fields.iter().all(|new| new.name != old.name)).cloned();
+            let kept =
+                headers.iter().filter(pseudo).filter(|old| fields.iter().all(|new| new.name != old.name)).cloned();
             *headers = kept
                 .chain(fields.iter().filter(pseudo).cloned())
                 .chain(fields.iter().filter(|field| !pseudo(field)).cloned())

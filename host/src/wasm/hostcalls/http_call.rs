@@ -45,13 +45,17 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_get_status", |caller: Caller<'_, HostState>, code: u32, message: u32, size: u32| {
-        hostcall(caller, |guest| {
-            let failure = guest.host().answer.as_ref().and_then(|answer| answer.failure.clone());
-            guest.write_u32(code, if failure.is_some() { UNAVAILABLE } else { 0 })?;
-            guest.give(failure.unwrap_or_default().as_bytes(), message, size)
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_status",
+        |caller: Caller<'_, HostState>, code: u32, message: u32, size: u32| {
+            hostcall(caller, |guest| {
+                let failure = guest.host().answer.as_ref().and_then(|answer| answer.failure.clone());
+                guest.write_u32(code, if failure.is_some() { UNAVAILABLE } else { 0 })?;
+                guest.give(failure.unwrap_or_default().as_bytes(), message, size)
+            })
+        },
+    )?;
     Ok(())
 }
 
@@ -63,7 +67,11 @@ fn read_headers(bytes: &[u8], filter: &str) -> Result<Headers, Status> {
             (Some(Name::Status), _) => {}
             (Some(name), Ok(value)) if name.is_pseudo() => headers.set(name, value),
             (Some(name), Ok(value)) => headers.append(name, value),
-            _ => tracing::warn!(filter, name = &*printable(key, 64), "A header of a callout is not legal; it was dropped."),
+            _ => tracing::warn!(
+                filter,
+                name = &*printable(key, 64),
+                "A header of a callout is not legal; it was dropped."
+            ),
         }
     }
     Ok(headers)

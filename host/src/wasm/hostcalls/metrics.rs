@@ -71,7 +71,11 @@ impl HostState {
             return id;
         }
         let name = crate::wasm::log::printable(name.as_bytes(), 64);
-        tracing::warn!(filter = &*self.spec.name, name = &*name, "A metric of a filter cannot be had; it counts nothing.");
+        tracing::warn!(
+            filter = &*self.spec.name,
+            name = &*name,
+            "A metric of a filter cannot be had; it counts nothing."
+        );
         NOTHING
     }
     /// The process's id of a metric that this instance has defined; `None` for the one that counts nothing.

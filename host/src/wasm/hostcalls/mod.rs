@@ -103,7 +103,10 @@ fn hostcall(caller: Caller<'_, HostState>, body: impl FnOnce(&mut Guest<'_>) -> 
 }
 
 /// A hostcall that may also be made by the guest's allocator while another one runs.
-fn hostcall_anywhere(caller: Caller<'_, HostState>, body: impl FnOnce(&mut Guest<'_>) -> Answer) -> wasmtime::Result<u32> {
+fn hostcall_anywhere(
+    caller: Caller<'_, HostState>,
+    body: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> wasmtime::Result<u32> {
     match Guest::new(caller).and_then(|mut guest| body(&mut guest)) {
         Ok(()) => Ok(Status::Ok.code()),
         Err(Refused::Status(status)) => Ok(status.code()),

@@ -112,7 +112,9 @@ impl HostState {
             "flags" => number(0_u64),
             "grpc_status" => {
                 let status = |map| self.header(map, b"grpc-status")?.to_str().ok()?.parse::<u64>().ok();
-                number(status(Map::Trailers(Direction::Response)).or_else(|| status(Map::Headers(Direction::Response)))?)
+                number(
+                    status(Map::Trailers(Direction::Response)).or_else(|| status(Map::Headers(Direction::Response)))?,
+                )
             }
             "backend_latency" => duration(progress().backend_latency?),
             "size" => number(progress().response_size),

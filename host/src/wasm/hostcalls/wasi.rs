@@ -125,7 +125,8 @@ fn link_clocks(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             wasi(caller, |guest| {
                 let nanos = match clock {
                     0 => unix_nanos(SystemTime::now()),
-                    1 => u64::try_from(Instant::now().duration_since(guest.host().created).as_nanos()).unwrap_or(u64::MAX),
+                    1 => u64::try_from(Instant::now().duration_since(guest.host().created).as_nanos())
+                        .unwrap_or(u64::MAX),
                     _ => return Ok(Errno::NotSupported),
                 };
                 guest.write_u64(result, nanos)?;
@@ -189,7 +190,9 @@ fn link_descriptors(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "fd_close",
         |fd: u32| if fd <= 2 { Errno::Success as u32 } else { Errno::BadDescriptor as u32 },
     )?;
-    linker.func_wrap(MODULE, "fd_seek", |_fd: u32, _offset: i64, _whence: u32, _result: u32| Errno::BadDescriptor as u32)?;
+    linker.func_wrap(MODULE, "fd_seek", |_fd: u32, _offset: i64, _whence: u32, _result: u32| {
+        Errno::BadDescriptor as u32
+    })?;
     linker.func_wrap(MODULE, "fd_prestat_get", |_fd: u32, _result: u32| Errno::BadDescriptor as u32)?;
     linker.func_wrap(MODULE, "fd_prestat_dir_name", |_fd: u32, _path: u32, _size: u32| Errno::BadDescriptor as u32)?;
     Ok(())

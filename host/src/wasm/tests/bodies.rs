@@ -55,8 +55,8 @@ fn ranges_outside_a_body_are_empty_and_absent_buffers_are_said_so() {
             slot + 10
         )
     };
-    let body =
-        [get(1, 0, 9, 5), get(2, 0, 1, -1), get(3, 1, 0, 5), get(4, 4, 0, 5), get(5, 6, 0, 5), get(6, 9, 0, 5)].join("");
+    let body = [get(1, 0, 9, 5), get(2, 0, 1, -1), get(3, 1, 0, 5), get(4, 4, 0, 5), get(5, 6, 0, 5), get(6, 9, 0, 5)]
+        .join("");
     let bench = Bench::new(&Guest::new().on("proxy_on_request_body", &format!("{body} (i32.const 0)")));
     bench.exchange().request(&[], &["body"]).unwrap();
     assert_eq!([1, 2, 3, 4, 5, 6].map(|slot| bench.number(slot)), [0, 0, 0, 1, 0, 2]);

@@ -73,7 +73,8 @@ fn another_stream_is_resumed_through_the_effective_context() {
 
 #[test]
 fn done_of_a_context_that_does_not_wait_is_ok() {
-    let guest = Guest::new().on("proxy_on_request_headers", "(call $note (i32.const 1) (call $proxy_done)) (i32.const 0)");
+    let guest =
+        Guest::new().on("proxy_on_request_headers", "(call $note (i32.const 1) (call $proxy_done)) (i32.const 0)");
     let bench = Bench::new(&guest);
     bench.run();
     bench.run();

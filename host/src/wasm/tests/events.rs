@@ -106,7 +106,8 @@ fn calls_that_cannot_be_made_are_refused_at_once() {
         call("users", &[(":method", "GET"), (":path", "/\r\n"), (":authority", "a")]),
         "(call $proxy_http_call 'users' 'nonsense' '' '' (i32.const 0) (i32.const 32))".into(),
     ];
-    let body: String = (1..).zip(&calls).map(|(slot, call)| format!("(call $note (i32.const {slot}) {call})")).collect();
+    let body: String =
+        (1..).zip(&calls).map(|(slot, call)| format!("(call $note (i32.const {slot}) {call})")).collect();
     let bench = Bench::new(&Guest::new().on("proxy_on_request_headers", &format!("{body} (i32.const 0)")));
     bench.exchange().request(&[], &[]);
     assert_eq!([1, 2, 3, 4, 5].map(|slot| bench.number(slot)), [2; 5]);
@@ -147,7 +148,10 @@ fn ticks_come_until_they_are_stopped() {
     on_worker(async {
         let ticking = |last: u32| {
             Guest::new()
-                .on("proxy_on_configure", "(drop (call $proxy_set_tick_period_milliseconds (i32.const 1))) (i32.const 1)")
+                .on(
+                    "proxy_on_configure",
+                    "(drop (call $proxy_set_tick_period_milliseconds (i32.const 1))) (i32.const 1)",
+                )
                 .on(
                     "proxy_on_tick",
                     &format!(

@@ -74,8 +74,10 @@ fn a_trap_in_any_callback_costs_one_stream_and_the_next_gets_a_fresh_instance() 
 
 #[test]
 fn other_streams_of_the_instance_are_told_and_answered() {
-    let guest = Guest::new()
-        .on("proxy_on_request_headers", "(if (i32.eq (local.get $ctx) (i32.const 3)) (then unreachable)) (i32.const 1)");
+    let guest = Guest::new().on(
+        "proxy_on_request_headers",
+        "(if (i32.eq (local.get $ctx) (i32.const 3)) (then unreachable)) (i32.const 1)",
+    );
     let bench = Bench::new(&guest);
     let (waits, traps) = (bench.exchange(), bench.exchange());
     assert!(waits.request(&[], &[]).is_none());

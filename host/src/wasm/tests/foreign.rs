@@ -98,7 +98,10 @@ fn a_message_without_a_body_is_given_one() {
 #[test]
 fn a_reported_fault_costs_its_stream_and_not_the_instance() {
     let guest = Guest::new()
-        .on("proxy_on_context_create", "(if (i32.eqz (local.get $parent)) (then (call $note (i32.const 2) (i32.const 1))))")
+        .on(
+            "proxy_on_context_create",
+            "(if (i32.eqz (local.get $parent)) (then (call $note (i32.const 2) (i32.const 1))))",
+        )
         .on("proxy_on_request_headers", &format!("{} (i32.const 0)", call(1, "sluicegate.fault", "upstream said no")))
         .on("proxy_on_delete", "(call $note (i32.const 3) (local.get $ctx))");
     let bench = Bench::new(&guest);

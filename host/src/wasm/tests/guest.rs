@@ -128,7 +128,8 @@ impl Guest {
     /// parameters are `$ctx`, `$count`, `$size`, `$end`. Without an answer of its own it answers 0, or 1 where 0 means
     /// failure.
     pub(super) fn on(mut self, callback: &str, body: &str) -> Self {
-        let (_, parameters, result) = CALLBACKS.iter().find(|known| known.0 == callback).expect("a callback of the ABI");
+        let (_, parameters, result) =
+            CALLBACKS.iter().find(|known| known.0 == callback).expect("a callback of the ABI");
         let body = self.strings(body);
         let result = if result.is_empty() { String::new() } else { format!("(result {result})") };
         writeln!(self.functions, "(func (export \"{callback}\") {parameters} {result} (local $i i32) {body})").unwrap();

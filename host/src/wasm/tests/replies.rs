@@ -47,7 +47,8 @@ fn the_first_reply_wins_and_the_second_is_ok() {
 
 #[test]
 fn a_reply_when_the_stream_is_over_is_ignored() {
-    let guest = Guest::new().on("proxy_on_request_headers", "(i32.const 0)").on("proxy_on_log", &reply(500, "", "", -1));
+    let guest =
+        Guest::new().on("proxy_on_request_headers", "(i32.const 0)").on("proxy_on_log", &reply(500, "", "", -1));
     let bench = Bench::new(&guest);
     bench.run();
     assert_eq!(bench.number(1), 0);
@@ -56,7 +57,8 @@ fn a_reply_when_the_stream_is_over_is_ignored() {
 
 #[test]
 fn a_filter_can_close_its_stream() {
-    let guest = Guest::new().on("proxy_on_request_headers", "(drop (call $proxy_close_stream (i32.const 0))) (i32.const 1)");
+    let guest =
+        Guest::new().on("proxy_on_request_headers", "(drop (call $proxy_close_stream (i32.const 0))) (i32.const 1)");
     let passed = Bench::new(&guest).exchange().request(&[], &[]).unwrap();
     let Err(ChainError::Interrupted(Interrupt::Reset(reason))) = passed.head else { panic!("{passed:?}") };
     assert_eq!(reason, "test: closed the stream");

@@ -52,12 +52,13 @@ fn older_entry_points_work() {
 
 #[test]
 fn a_canary_repeats_what_the_guest_said() {
-    let says =
-        Guest::new().on("proxy_on_configure", "(drop (call $proxy_log (i32.const 4) 'missing field `idp`')) (i32.const 0)");
+    let says = Guest::new()
+        .on("proxy_on_configure", "(drop (call $proxy_log (i32.const 4) 'missing field `idp`')) (i32.const 0)");
     assert_eq!(refusal(&says), "missing field `idp`");
     let silent = Guest::new().on("proxy_on_vm_start", "(i32.const 0)");
     assert_eq!(refusal(&silent), "proxy_on_vm_start answered false and said nothing");
-    let panics = Guest::new().on("proxy_on_configure", "(drop (call $proxy_log (i32.const 5) 'panicked: no')) unreachable");
+    let panics =
+        Guest::new().on("proxy_on_configure", "(drop (call $proxy_log (i32.const 5) 'panicked: no')) unreachable");
     let reason = refusal(&panics);
     assert!(reason.starts_with("proxy_on_configure: panicked: no; wasm trap: wasm `unreachable`"), "{reason}");
 }
