@@ -29,7 +29,7 @@ fn limit(more: &str) -> String {
 fn broken() -> Vec<(String, &'static str)> {
     vec![
         ("§".to_owned(), "expected a configuration, found nothing"),
-        ("{\n  \"listeners\": [}§".to_owned(), "unexpected close brace"),
+        ("{\n  \"listeners\": [§}".to_owned(), "unexpected close brace"),
         ("§{\"listeners\": [1]".to_owned(), "unterminated object"),
         ("{\"a\": 1§ \"b\": 2}".to_owned(), "expected comma"),
         ("{} §{}".to_owned(), "text cannot contain more than one JSON value"),
@@ -86,7 +86,10 @@ fn broken() -> Vec<(String, &'static str)> {
             top(r#""filters": [{ "use": §"cors.wasm" }]"#),
             r#"filters[0].use: expected the name of a plugin such as "rate-limit", found "cors.wasm"; did you mean "cors"?"#,
         ),
-        (top(r#""filters": [{ "use": §"crs" }]"#), r#"filters[0].use: unknown plugin "crs"; did you mean "cors"?"#),
+        (
+            top(r#""filters": [{ "use": §"crs" }]"#),
+            r#"filters[0].use: unknown plugin "crs": not in plugins, not built in; did you mean "cors"?"#,
+        ),
         (
             filter(r#""on_error": §"opne""#),
             r#"filters[0].on_error: expected "closed" or "open", found "opne"; did you mean "open"?"#,

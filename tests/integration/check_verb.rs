@@ -27,8 +27,7 @@ async fn every_problem_is_printed_with_file_line_and_column() {
   "routs": [],
   "routes": [
     { "name": "a", "match": { "path": { "prefix": "/a" } }, "upstream": "user" },
-    { "name": "b", "match": { "path": { "prefix": "b" } }, "upstream": "users",
-      "filters": [{ "use": "no-such-plugin" }] },
+    { "name": "b", "match": { "path": { "prefix": "b" } }, "upstream": "users" },
   ],
 }"#,
     );
@@ -37,11 +36,23 @@ async fn every_problem_is_printed_with_file_line_and_column() {
     let text = output.text();
     for said in [
         "gateway.json:4:3: routs: unknown key",
-        "gateway.json:6:74: routes[0].upstream: unknown upstream \"user\"; did you mean \"users\"?",
-        "gateway.json:7:50: routes[1].match.path.prefix:",
-        "gateway.json:8:27: routes[1].filters[0].use:",
+        "gateway.json:6:73: routes[0].upstream: unknown upstream \"user\"; did you mean \"users\"?",
+        "gateway.json:7:51: routes[1].match.path.prefix:",
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_plugin_that_is_not_there_or_does_not_start_is_reported_at_once() {
+    let filters = json!([{ "use": "missing" }, { "use": "broken" }, { "use": "cors", "config": { "origins": 7 } }]);
+    let site = Site::new(&one_route("http://127.0.0.1:9", &filters)).plugin("broken", b"not a module");
+    let output = check(site).await;
+    assert_eq!(output.code, 1);
+    for (index, said) in ["missing", "broken", "expected an array"].into_iter().enumerate() {
+        let line =
+            output.text().lines().find(|line| line.contains(&format!("routes[0].filters[{index}]"))).map(str::to_owned);
+        assert!(line.is_some_and(|line| line.contains(said)), "{said} is not in\n{}", output.text());
     }
 }
 

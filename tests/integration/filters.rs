@@ -325,8 +325,12 @@ async fn global_filters_run_for_requests_without_a_route_too() {
 #[tokio::test]
 async fn the_finer_actions_of_the_abi_are_understood() {
     let origin = Origin::echo().await;
-    // StopIterationNoBuffer: the chunk is the filter's, nothing of it goes on.
-    let drops = Wat::new().on("proxy_on_request_body", "(i32.const 3)");
+    // StopIterationNoBuffer: the chunk is the filter's, nothing of it goes on. The end goes on, emptied.
+    let empty = "(drop (call $set_body (i32.const 0) (i32.const 0) (i32.const 0x7fffffff) (text \"\")))";
+    let drops = Wat::new().on(
+        "proxy_on_request_body",
+        &format!("(if (local.get 2) (then {empty})) (select (i32.const 0) (i32.const 3) (local.get 2))"),
+    );
     // ContinueAndEndStream from a headers callback means Continue.
     let two = Wat::new().on("proxy_on_request_headers", "(i32.const 2)");
     let site = Site::new(&one_route(&origin.url(), &json!([{ "use": "two" }, { "use": "drops" }])));

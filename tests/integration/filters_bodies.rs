@@ -143,7 +143,7 @@ async fn pause_from_headers_means_that_nothing_more_is_called() {
 #[tokio::test]
 async fn a_body_too_long_to_hold_is_413_or_502() {
     let origin = Origin::start(|seen| async move {
-        answer(200, if seen.target == "/long" { "x".repeat(10_000) } else { "short".into() })
+        answer(200, if seen.target == "/long" { "x".repeat(2_000_000) } else { "short".into() })
     })
     .await;
     let hold = json!([{ "before_end": ["pause"] }]);
@@ -155,8 +155,8 @@ async fn a_body_too_long_to_hold_is_413_or_502() {
     let count = origin.count();
     for stream in [false, true] {
         let call = gateway.request(Method::POST, "/");
-        let piece = "x".repeat(2000);
-        let call = if stream { call.stream(body::chunks(vec![piece; 5])) } else { call.body("x".repeat(10_000)) };
+        let piece = "x".repeat(200_000);
+        let call = if stream { call.stream(body::chunks(vec![piece; 5])) } else { call.body("x".repeat(2_000_000)) };
         call.send().await.expect(413);
     }
     assert_eq!(origin.count(), count);

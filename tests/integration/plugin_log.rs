@@ -70,11 +70,11 @@ async fn keys_may_have_opentelemetrys_names() {
 
 #[tokio::test]
 async fn a_line_may_be_a_template() {
-    let template = "{client_ip} \"{method} {path}\" {status} {response_size} {request.header.x-tenant} {{}";
+    let template = "{client_ip} \"{method} {path}\" {status} {response_size} {request.header.x-tenant} {{}}";
     let (gateway, _origin) = logged(json!({ "template": template })).await;
     gateway.request(Method::GET, "/a").header("x-tenant", "t1").send().await.expect(200);
     let line = gateway.output.wait_for("GET /a").await;
-    assert!(line.starts_with("127.0.0.1 \"GET /a\" 200 12 t1 {"), "{line}");
+    assert!(line.starts_with("127.0.0.1 \"GET /a\" 200 12 t1 {}"), "{line}");
 }
 
 #[tokio::test]

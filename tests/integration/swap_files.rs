@@ -155,9 +155,9 @@ async fn a_module_that_refuses_its_configuration_is_refused() {
 #[tokio::test]
 async fn a_module_that_traps_or_loops_at_its_start_is_refused() {
     let trap = Wat::new().on("proxy_on_vm_start", "unreachable");
-    is_refused("version", |site| site.drop_in("version", trap.build())).await;
+    is_refused("proxy_on_vm_start", |site| site.drop_in("version", trap.build())).await;
     let spin = Wat::new().on("proxy_on_configure", "(loop $l (br $l)) (i32.const 1)");
-    is_refused("version", |site| site.drop_in("version", spin.build())).await;
+    is_refused("proxy_on_configure", |site| site.drop_in("version", spin.build())).await;
 }
 
 #[tokio::test]
