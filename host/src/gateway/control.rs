@@ -20,6 +20,7 @@ use crate::admin::Admin;
 use crate::config::{Config, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::state::State;
+use crate::wasm::Plugin;
 
 /// Serves `first` and what follows it, until SIGTERM or SIGINT.
 pub(super) fn serve(
@@ -110,6 +111,12 @@ impl Reloader {
 
     /// One line per plugin that changed.
     fn report(&self, generation: &Generation, adopted: &Adoption) {
+        let changed = |plugin: &&Arc<Plugin>| generation.changes.iter().any(|change| change.plugin == plugin.name);
+        for plugin in generation.plugins.values().filter(changed) {
+            for warning in &plugin.warnings {
+                warn!(plugin = %plugin.name, warning, "Plugin loaded with a warning.");
+            }
+        }
         for Change { plugin, old, new, compile, configure } in &generation.changes {
             let (compile_ms, configure_ms) = (milliseconds(*compile), milliseconds(*configure));
             let draining = adopted.draining;
@@ -130,7 +137,7 @@ impl Reloader {
 fn watch_files(path: &Path, first: &Generation, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
     let watched = Watched { config: Some(path.to_owned()), plugins: first.config.plugins.dir.clone() };
     let (reloader, path) = (Arc::clone(reloader), path.to_owned());
-    watch::spawn(watched, move || {
+    watch::spawn(watched, first.seen.clone(), move || {
         let mut reloader = lock(&reloader);
         reloader.reload();
         Some(reloader.watched(&path))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::library::Library;
+use super::watch::{self, Snapshot, Watched};
 use crate::config::{self, Config, FilterEntry, Loaded, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
@@ -26,6 +27,8 @@ pub(super) struct Generation {
     pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// What building it took, per plugin that was not in use before or changed.
     pub(super) changes: Vec<Change>,
+    /// What the files were like just before they were read.
+    pub(super) seen: Snapshot,
 }
 
 /// A plugin that is not the same in this generation as in the one before.
@@ -65,7 +68,9 @@ impl Builder {
     /// # Errors
     /// Every problem found, with its place.
     pub(super) fn build(&mut self, previous: Option<&Generation>) -> Result<Generation, Problems> {
+        let mut seen = watch::snapshot(&Watched { config: Some(self.path.clone()), plugins: PathBuf::new() });
         let loaded = config::load(&self.path)?;
+        seen.extend(watch::snapshot(&Watched { config: None, plugins: loaded.config.plugins.dir.clone() }));
         self.library.look_in(&loaded.config.plugins.dir);
         let mut problems = Vec::new();
         let plugins = self.load_plugins(&loaded, &mut problems);
@@ -94,6 +99,7 @@ impl Builder {
             global,
             routes,
             plugins,
+            seen,
         })
     }
 

@@ -30,10 +30,15 @@ pub(super) struct Watched {
 /// What a file was like: length, modification and change times in nanoseconds, inode.
 type Stamp = (u64, i128, i128, u64);
 
-/// Starts the watching thread. `changed` is called on it for every settled change and says what to watch from then on; the
+/// What the watched files were like at one moment.
+pub(super) type Snapshot = BTreeMap<PathBuf, Stamp>;
+
+/// Starts the watching thread. `known`: what the files were like before they were read for the generation that serves, so that a
+/// change between then and now is not missed. `changed` is called on it for every settled change and says what to watch from then on; the
 /// thread ends when it returns `None`.
 pub(super) fn spawn(
     watched: Watched,
+    mut known: Snapshot,
     mut changed: impl FnMut() -> Option<Watched> + Send + 'static,
 ) -> std::io::Result<()> {
     // Notifications only have to wake the thread once, however many there are.
@@ -41,7 +46,7 @@ pub(super) fn spawn(
     let work = move || {
         let mut watched = watched;
         let mut watcher = watch(&watched, &wake);
-        let mut known = snapshot(&watched);
+        wake.try_send(()).unwrap_or_default();
         loop {
             match woken.recv_timeout(POLL) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -64,7 +69,7 @@ pub(super) fn spawn(
 }
 
 /// Waits until nothing changes any more, or for [`SETTLE_MAX`].
-fn settle(watched: &Watched, woken: &Receiver<()>) -> BTreeMap<PathBuf, Stamp> {
+fn settle(watched: &Watched, woken: &Receiver<()>) -> Snapshot {
     let started = Instant::now();
     let mut before = snapshot(watched);
     loop {
@@ -87,7 +92,8 @@ fn pause(woken: &Receiver<()>) {
     }
 }
 
-fn snapshot(watched: &Watched) -> BTreeMap<PathBuf, Stamp> {
+/// Looks at the watched files.
+pub(super) fn snapshot(watched: &Watched) -> Snapshot {
     let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
     let modules = modules.filter(|path| path.extension().is_some_and(|extension| extension == "wasm"));
     modules.chain(watched.config.clone()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()

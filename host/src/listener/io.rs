@@ -112,7 +112,12 @@ impl ClientIo {
                 self.client.set_broken(head, rule);
                 Ok(())
             }
-            Err(Broken::Body(rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
+            // Head and body came in one read: there is still time to answer.
+            Err(Broken::Body(head, rule)) if !self.client.has_taken_up(head) => {
+                self.client.set_broken(head, rule);
+                Ok(())
+            }
+            Err(Broken::Body(_, rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
         }
     }
     /// Notes whether the client takes what is written.

@@ -44,6 +44,11 @@ impl Client {
             self.broken.set(Some((head, rule)));
         }
     }
+    /// Whether the head of that number, counted from 0, has been taken up.
+    #[must_use]
+    pub fn has_taken_up(&self, head: u64) -> bool {
+        self.heads.get() > head
+    }
     /// Counts a request's head; gives the rule that it broke, if one was noticed in the raw bytes.
     pub(super) fn take_up(&self) -> Option<BadRequest> {
         let head = self.heads.replace(self.heads.get() + 1);

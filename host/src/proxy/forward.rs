@@ -89,10 +89,17 @@ impl Hop {
     /// Whether a field goes no further.
     pub(super) fn ends(&self, name: &HeaderName) -> bool {
         match name.as_str() {
-            // `expect` is answered here, when the body is first read; `te` is said anew.
-            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "te" | "upgrade" | "expect" => {
-                true
-            }
+            // `expect` is answered here, when the body is first read; `te` is said anew; credentials for a proxy are
+            // for this one.
+            "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "transfer-encoding"
+            | "te"
+            | "upgrade"
+            | "expect" => true,
             "content-length" => self.ends_length,
             _ => self.nominated.contains(name),
         }

@@ -53,8 +53,8 @@ struct Framing {
 pub(super) enum Broken {
     /// In the head of that number, counted from 0.
     Head(u64, BadRequest),
-    /// In a body: what follows cannot be told from the next request.
-    Body(BadRequest),
+    /// In the body that belongs to the head of that number: what follows cannot be told from the next request.
+    Body(u64, BadRequest),
 }
 
 impl Watcher {
@@ -136,7 +136,7 @@ impl Watcher {
     fn broken(&mut self, rule: BadRequest) -> Broken {
         let in_head = matches!(self.state, State::RequestLine | State::Fields);
         self.state = State::Broken;
-        if in_head { Broken::Head(self.heads, rule) } else { Broken::Body(rule) }
+        if in_head { Broken::Head(self.heads, rule) } else { Broken::Body(self.heads.saturating_sub(1), rule) }
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), BadRequest> {
