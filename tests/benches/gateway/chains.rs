@@ -52,10 +52,10 @@ fn five() -> [(&'static str, Value); 5] {
         "response": { "headers": { "set": { "x-served-by": "gateway" }, "remove": ["server"] } },
     });
     [
-        ("log", json!({})),
         ("cors", json!({ "origins": ["https://app.example"], "credentials": true })),
         ("auth", json!({ "jwt": jwt })),
         ("rate-limit", json!({ "limit": 1_000_000_000_u64, "per": "1h", "key": "consumer" })),
         ("transform", transform),
+        ("log", json!({})),
     ]
 }

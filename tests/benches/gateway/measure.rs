@@ -7,9 +7,9 @@ use sluicegate_tests::{peers, process, tokens};
 
 use crate::subject::Subject;
 
-/// What every request carries besides its token.
+/// What every request carries besides its token. (wrk adds a host of its own unless this one is written with a capital.)
 pub(crate) const HEADERS: [(&str, &str); 3] =
-    [("host", "api.example"), ("user-agent", "wrk/4.1.0 (benchmark)"), ("origin", "https://app.example")];
+    [("Host", "api.example"), ("user-agent", "wrk/4.1.0 (benchmark)"), ("origin", "https://app.example")];
 
 /// The token of every request.
 pub(crate) fn authorization() -> String {
@@ -37,7 +37,12 @@ pub(crate) async fn take(subject: &Subject, time: Duration) -> Sample {
     let output = wrk(subject, time).await;
     let spent = process::cpu_time(&pids).saturating_sub(before);
     subject.signal("STOP");
-    assert!(!output.contains("Non-2xx") && !output.contains("Socket errors"), "requests failed:\n{output}");
+    assert!(
+        !output.contains("Non-2xx") && !output.contains("Socket errors"),
+        "requests to {} with {} failed:\n{output}",
+        subject.kind.name(),
+        subject.chain.name()
+    );
     let field = |name: &str, place: usize| {
         let line = output.lines().find(|line| line.contains(name));
         let word = line.and_then(|line| line.split_whitespace().nth(place));
@@ -54,7 +59,7 @@ pub(crate) async fn take(subject: &Subject, time: Duration) -> Sample {
 
 async fn wrk(subject: &Subject, time: Duration) -> String {
     let mut command = process::pinned(&peers::program("wrk").expect("it was there before"), Some(1));
-    command.args(["-t1", "-c32", "--latency", &format!("-d{}s", time.as_secs())]);
+    command.args(["-t1", "-c32", "--latency", "--timeout", "10s", &format!("-d{}s", time.as_secs())]);
     for (name, value) in HEADERS {
         command.args(["-H", &format!("{name}: {value}")]);
     }
