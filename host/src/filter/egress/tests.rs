@@ -1,3 +1,5 @@
+//! What leaves the chain: legal heads, and those that are refused.
+
 use http::HeaderValue;
 use http::header::{HeaderName, TE};
 
