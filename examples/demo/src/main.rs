@@ -2,14 +2,22 @@
 //!
 //! The services run in this process; the gateway is a process of its own, started from this very executable, with the
 //! repository's `gateway.json`, which finds the services' ports in its environment.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "What the demo has to say is for the person who started it."
+)]
 
 mod services;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Set in the gateway's own process: run the gateway's command line instead of the demo.
 const AS_GATEWAY: &str = "SLUICEGATE_DEMO_GATEWAY";
@@ -34,6 +42,7 @@ fn demo() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let services = runtime.block_on(services::start())?;
     let mut gateway = start_gateway(&services)?;
+    runtime.spawn(pass_on_signals(Pid::from_child(&gateway)));
     let stdout = gateway.stdout.take().context("the gateway has no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
     let mut address = None;
@@ -57,6 +66,22 @@ fn demo() -> Result<()> {
     if status.success() { Ok(()) } else { bail!("the gateway ended: {status}") }
 }
 
+/// Ends the gateway, by its own way of ending, when the demo is told to end: once gently, a second time at once.
+async fn pass_on_signals(gateway: Pid) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if rustix::process::kill_process(gateway, Signal::TERM).is_err() {
+            return;
+        }
+    }
+}
+
 fn start_gateway(services: &[services::Service]) -> Result<Child> {
     let config = repository().join("gateway.json");
     let mut command = Command::new(std::env::current_exe()?);
@@ -66,7 +91,8 @@ fn start_gateway(services: &[services::Service]) -> Result<Child> {
         println!("service   {:<10} http://127.0.0.1:{}", service.name, service.port);
         command.env(format!("{}_PORT", service.name.to_uppercase()), service.port.to_string());
     }
-    command.spawn().context("the gateway does not start")
+    // In a group of its own: what the terminal sends reaches the demo alone, which passes it on once.
+    command.process_group(0).spawn().context("the gateway does not start")
 }
 
 /// The address when nobody listens there, else one with a port of the kernel's choice.
