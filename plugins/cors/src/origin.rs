@@ -34,7 +34,7 @@ impl Pattern {
         }
         let labels = host.strip_prefix("*.");
         let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if !is_name(labels.unwrap_or(host)) && !address.is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()) {
+        if !is_name(labels.unwrap_or(host)) && address.is_none_or(|ip| ip.parse::<std::net::Ipv6Addr>().is_err()) {
             return Err(format!(
                 "origin {text:?} has a bad host: a wildcard stands for the leftmost labels, \"https://*.example.com\""
             ));
