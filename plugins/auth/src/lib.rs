@@ -13,68 +13,56 @@
 //!            "claims_to_headers": { "email": "x-user-email" } } }
 //! ```
 
-mod api_key;
-mod basic;
-mod check;
 mod config;
 mod credential;
+mod jwks;
 mod jwt;
-mod recent;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
+
 use sluicegate_sdk::prelude::*;
 
-use api_key::ApiKeys;
-use basic::Users;
-pub use config::{AlgorithmConfig, AuthConfig, BasicConfig, JwksConfig, JwtConfig, KeyConfig};
+pub use config::{AuthConfig, BasicConfig, JwksConfig, JwtConfig, KeyConfig};
+use credential::Ambiguous;
 pub use credential::Place;
-use credential::{Ambiguous, Credentials};
-use jwt::{Provider, Refusal, Token};
+use jwt::{Issuer, Refusal, header_value};
+use secrets::{ApiKeys, Users};
 
 /// The header that tells the upstream who was authenticated.
 const CONSUMER: &str = "x-consumer";
+/// Shortest time between two fetches of a key set.
+const MIN_REFRESH: Duration = Duration::from_secs(10);
+/// How often the timer of a filter without key sets looks at nothing.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+/// Headers that claims must not be copied to: they mean something to everybody between here and the upstream.
+const RESERVED: [&str; 8] =
+    ["host", "authorization", "cookie", "content-length", "transfer-encoding", "connection", "content-type", CONSUMER];
 
 /// The filter.
 pub struct Auth {
+    config: AuthConfig,
     api_keys: ApiKeys,
-    api_key_from: Vec<Place>,
     users: Option<Users>,
-    providers: Vec<Provider>,
+    issuers: Vec<Issuer>,
     token_from: Vec<Place>,
-    /// Every place of a credential.
-    places: Vec<Place>,
     /// Headers that only this filter sets.
     identity: Vec<String>,
     /// `www-authenticate`, one per method.
     challenges: Vec<String>,
-    optional: bool,
-    forward_credentials: bool,
     refresh: Duration,
 }
 
-/// Who was authenticated.
-struct Identity {
-    consumer: Option<String>,
-    /// Headers for the upstream.
-    headers: Vec<(String, String)>,
-}
+/// Who was authenticated: the consumer, and headers for the upstream.
+type Identity = (Option<String>, Vec<(String, String)>);
 
 /// A credential, and what kind it is.
-enum Found<'a> {
-    Token(&'a str),
-    Basic(&'a str),
-    ApiKey(&'a str),
-}
-
-/// Why somebody was not authenticated.
-struct Denied {
-    /// A word for metrics.
-    reason: &'static str,
-    /// What the client may know.
-    detail: &'static str,
-    /// The credential was a token.
-    token: bool,
+enum Credential {
+    Token(String),
+    Basic(String),
+    ApiKey(String),
 }
 
 #[filter]
@@ -82,7 +70,7 @@ impl Filter for Auth {
     type Config = AuthConfig;
 
     fn new(config: AuthConfig) -> Result<Self> {
-        Ok(check::check(config).map_err(Fault::new)?)
+        Ok(Self::checked(config).map_err(Fault::new)?)
     }
 
     async fn start(&self) -> Result {
@@ -98,20 +86,20 @@ impl Filter for Auth {
         for name in &self.identity {
             req.headers().remove(name);
         }
-        let credentials = Credentials::of(req, &self.places);
-        let identity = match self.authenticate(&credentials).await? {
+        let (consumer, headers) = match self.authenticate(req).await? {
             Ok(Some(identity)) => identity,
             Ok(None) => return Ok(()),
-            Err(denied) => return Err(self.refuse(&denied).into()),
+            Err(refusal) => return Err(self.refuse(refusal).into()),
         };
-        if !self.forward_credentials {
-            credential::strip(req, &self.places);
+        if !self.config.forward_credentials {
+            let basic = self.users.iter().map(|_| &Place::Bearer);
+            self.token_from.iter().chain(&self.config.api_key_from).chain(basic).for_each(|place| place.strip(req));
         }
-        if let Some(consumer) = &identity.consumer {
+        if let Some(consumer) = &consumer {
             req.set_consumer(consumer);
             req.headers().set(CONSUMER, consumer);
         }
-        for (name, value) in &identity.headers {
+        for (name, value) in &headers {
             req.headers().set(name, value);
         }
         Ok(())
@@ -119,75 +107,143 @@ impl Filter for Auth {
 }
 
 impl Auth {
-    /// Who these credentials are of; `None`: nobody's, and that is allowed.
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Result<Option<Identity>, Denied>> {
-        let found = match self.find(credentials) {
+    /// Checks a configuration; the error says what is wrong with it.
+    fn checked(mut config: AuthConfig) -> Result<Self, String> {
+        let realm = &config.realm;
+        if realm.contains(['"', '\\']) || realm.chars().any(char::is_control) {
+            return Err("realm: quotes and control characters cannot stand in a header".to_owned());
+        }
+        let api_keys = ApiKeys::new(&config.api_keys)?;
+        if config.api_keys.is_empty() {
+            config.api_key_from.clear();
+        }
+        let users = config.basic.as_ref().map(|basic| Users::new(&basic.users)).transpose()?;
+        let jwt = config.jwt.take().into_iter().flatten();
+        let issuers = jwt.map(Issuer::new).collect::<Result<Vec<_>, _>>()?;
+        let mut token_from = Vec::new();
+        let (mut refresh, mut identity) = (NEVER, vec![CONSUMER.to_owned()]);
+        for issuer in &issuers {
+            for place in &issuer.config.from {
+                if !token_from.contains(place) {
+                    token_from.push(place.clone());
+                }
+            }
+            refresh = issuer.remote.iter().map(|remote| remote.refresh_every()).fold(refresh, Duration::min);
+            identity.extend(issuer.config.claims_to_headers.values().map(|header| header.to_ascii_lowercase()));
+        }
+        if refresh < MIN_REFRESH {
+            return Err(format!("jwks: \"refresh\" is at least {} s", MIN_REFRESH.as_secs()));
+        }
+        if let Some(header) = identity[1..].iter().find(|name| !is_token(name) || RESERVED.contains(&name.as_str())) {
+            return Err(format!("claims_to_headers: {header:?} cannot be used as a header for a claim"));
+        }
+        for place in token_from.iter().chain(&config.api_key_from) {
+            if let Place::Header(name) = place
+                && !is_token(name)
+            {
+                return Err(format!("{name:?} is no header name"));
+            }
+        }
+        let bearer = !token_from.is_empty() || config.api_key_from.contains(&Place::Bearer);
+        let api_key = config.api_key_from.iter().any(|place| *place != Place::Bearer);
+        let challenges: Vec<String> = [
+            bearer.then(|| format!("Bearer realm=\"{realm}\"")),
+            users.as_ref().map(|_| format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")),
+            api_key.then(|| format!("ApiKey realm=\"{realm}\"")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if challenges.is_empty() {
+            return Err("nobody could pass: give \"api_keys\", \"basic\" or \"jwt\"".to_owned());
+        }
+        Ok(Self { config, api_keys, users, issuers, token_from, identity, challenges, refresh })
+    }
+
+    /// Who sent this; `None`: nobody said, and that is allowed. The first credential decides: tokens, Basic, API keys.
+    async fn authenticate(&self, req: &Request) -> Result<Result<Option<Identity>, Refusal>> {
+        let named = |consumer: Option<&str>| consumer.map(|consumer| (Some(consumer.to_owned()), Vec::new()));
+        let found = match self.credential(req) {
             Ok(Some(found)) => found,
-            Ok(None) if self.optional => return Ok(Ok(None)),
-            Ok(None) => return Ok(Err(Denied::new("missing", "Authentication is required."))),
-            Err(Ambiguous) => return Ok(Err(Denied::new("ambiguous", "There is more than one credential."))),
+            Ok(None) if self.config.optional => return Ok(Ok(None)),
+            Ok(None) => return Ok(Err("missing")),
+            Err(Ambiguous) => return Ok(Err("ambiguous")),
         };
         Ok(match found {
-            Found::Token(text) => self.token(text).await?.map(Some).map_err(Denied::token),
-            Found::Basic(text) => match self.users.as_ref().and_then(|users| users.user(text, now())) {
-                Some(user) => Ok(Some(Identity::named(user))),
-                None => Err(Denied::new("password", "The user or the password is wrong.")),
-            },
-            Found::ApiKey(key) => match self.api_keys.consumer(key) {
-                Some(consumer) => Ok(Some(Identity::named(consumer))),
-                None => Err(Denied::new("api_key", "The API key is not valid.")),
-            },
+            Credential::Token(text) => self.token(&text).await?.map(Some),
+            Credential::Basic(text) => {
+                named(self.users.as_ref().and_then(|users| users.user(&text))).map(Some).ok_or("password")
+            }
+            Credential::ApiKey(key) => named(self.api_keys.consumer(&key)).map(Some).ok_or("api_key"),
         })
     }
 
-    /// The first credential: tokens, Basic, API keys.
-    fn find<'a>(&'a self, credentials: &'a Credentials) -> Result<Option<Found<'a>>, Ambiguous> {
-        // Several `Authorization` fields are refused even if only one would be of a kind that is looked for.
-        let basic = credentials.authorization("basic")?;
-        if let Some(token) = credentials.find(&self.token_from)? {
-            return Ok(Some(Found::Token(token)));
+    fn credential(&self, req: &Request) -> Result<Option<Credential>, Ambiguous> {
+        if let Some(token) = credential::find(req, &self.token_from)? {
+            return Ok(Some(Credential::Token(token)));
         }
-        if let Some(basic) = basic.filter(|_| self.users.is_some()) {
-            return Ok(Some(Found::Basic(basic)));
+        if self.users.is_some()
+            && let Some(basic) = credential::authorization(req, "basic")?
+        {
+            return Ok(Some(Credential::Basic(basic)));
         }
-        Ok(credentials.find(&self.api_key_from)?.map(Found::ApiKey))
+        Ok(credential::find(req, &self.config.api_key_from)?.map(Credential::ApiKey))
     }
 
-    /// Who a token is of, according to the first provider that accepts it.
+    /// Who a token is of; asks the issuers for keys when it names one that is not there.
     async fn token(&self, text: &str) -> Result<Result<Identity, Refusal>> {
-        let token = match Token::parse(text) {
-            Ok(token) => token,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let mut refusal = Refusal::Issuer;
-        for provider in self.providers.iter().filter(|provider| provider.expected.is_from(&token.claims)) {
-            match provider.accept(&token, text).await? {
-                Ok(()) => return Ok(Ok(Identity::claimed(provider, &token))),
-                Err(other) => refusal = other,
+        let verdict = self.verify(text);
+        if verdict.as_ref().err() != Some(&"unknown_key") {
+            return Ok(verdict);
+        }
+        for remote in self.issuers.iter().filter_map(|issuer| issuer.remote.as_ref()) {
+            remote.refresh_for_token().await;
+        }
+        if !self.issuers.iter().any(Issuer::has_keys) {
+            // Nobody's token can be judged, which is not the client's fault.
+            return Err(fault!("no key set could be fetched yet"));
+        }
+        Ok(self.verify(text))
+    }
+
+    /// Who a token is of, according to the first issuer that accepts it.
+    fn verify(&self, text: &str) -> Result<Identity, Refusal> {
+        let mut refusal = "issuer";
+        for issuer in &self.issuers {
+            match issuer.claims(text) {
+                Ok(claims) => return Ok(identity(issuer, &claims)),
+                Err(other) if refusal != "unknown_key" => refusal = other,
+                Err(_) => {}
             }
         }
-        Ok(Err(refusal))
+        Err(refusal)
     }
 
     async fn refresh_all(&self) -> Result {
-        for remote in self.providers.iter().filter_map(|provider| provider.remote.as_ref()) {
+        for remote in self.issuers.iter().filter_map(|issuer| issuer.remote.as_ref()) {
             remote.refresh().await;
         }
         Ok(())
     }
 
-    fn refuse(&self, denied: &Denied) -> Reply {
-        counter!("denied", reason = denied.reason).inc();
-        debug!("denied: {}", denied.reason);
-        let mut reply =
-            Reply::problem(401, "Unauthorized", denied.detail).details(denied.reason);
+    fn refuse(&self, reason: Refusal) -> Reply {
+        counter!("denied", reason = reason).inc();
+        // The client learns about its clock, but not how close a forged token came.
+        let (detail, is_token) = match reason {
+            "missing" => ("Authentication is required.", false),
+            "ambiguous" => ("There is more than one credential.", false),
+            "password" => ("The user or the password is wrong.", false),
+            "api_key" => ("The API key is not valid.", false),
+            "expired" => ("The token has expired.", true),
+            "early" => ("The token is not valid yet.", true),
+            _ => ("The token is not valid.", true),
+        };
+        let mut reply = Reply::problem(401, "Unauthorized", detail).details(reason);
         for challenge in &self.challenges {
             // RFC 6750 §3.1: only who sent a token learns what is wrong with it.
-            let error = denied.token && challenge.starts_with("Bearer");
-            let error = if error {
-                format!(", error=\"invalid_token\", error_description=\"{}\"", denied.detail)
-            } else {
-                String::new()
+            let error = match is_token && challenge.starts_with("Bearer") {
+                true => format!(", error=\"invalid_token\", error_description=\"{detail}\""),
+                false => String::new(),
             };
             reply = reply.header("www-authenticate", format!("{challenge}{error}"));
         }
@@ -195,27 +251,14 @@ impl Auth {
     }
 }
 
-impl Identity {
-    fn named(consumer: &str) -> Self {
-        Self { consumer: Some(consumer.to_owned()), headers: Vec::new() }
-    }
-
-    fn claimed(provider: &Provider, token: &Token<'_>) -> Self {
-        let header =
-            |(claim, header): &(String, String)| Some((header.clone(), jwt::header_value(&token.claims, claim)?));
-        Self {
-            consumer: jwt::header_value(&token.claims, &provider.consumer),
-            headers: provider.headers.iter().filter_map(header).collect(),
-        }
-    }
+fn identity(issuer: &Issuer, claims: &Rc<Json>) -> Identity {
+    let header =
+        |(claim, header): (&String, &String)| Some((header.to_ascii_lowercase(), header_value(claims, claim)?));
+    let headers = issuer.config.claims_to_headers.iter().filter_map(header).collect();
+    (header_value(claims, &issuer.config.consumer_claim), headers)
 }
 
-impl Denied {
-    const fn new(reason: &'static str, detail: &'static str) -> Self {
-        Self { reason, detail, token: false }
-    }
-
-    fn token(refusal: Refusal) -> Self {
-        Self { reason: refusal.as_str(), detail: refusal.public(), token: true }
-    }
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

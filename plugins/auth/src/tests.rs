@@ -1,5 +1,6 @@
 //! The filter through its harness: every option.
 
+mod forged;
 mod remote;
 pub(crate) mod tokens;
 
@@ -178,6 +179,21 @@ fn a_user_has_a_password() {
 }
 
 #[test]
+fn a_hash_that_a_request_cannot_wait_for_is_refused() {
+    for hash in [
+        "secret",
+        "$2y$10$abcdefghijklmnopqrstuuRzHvKAzJyg8Vd4JNGqAhZKZ4p0v7YVq",
+        "$2y$05$short",
+        "$argon2id$v=19$m=1,t=2,p=1$c2FsdA$aaaa",
+    ] {
+        let error = Harness::<Auth>::new(json!({"basic": {"users": {"alice": hash}}})).err().unwrap().to_string();
+        assert!(error.contains("bcrypt with a cost up to 8"), "{error}");
+    }
+    let hash = bcrypt("x");
+    assert!(Harness::<Auth>::new(json!({"basic": {"users": {"a:b": hash}}})).is_err());
+}
+
+#[test]
 fn a_token_of_every_algorithm_passes() {
     let claims = json!({"sub": "alice", "exp": FAR});
     let keys =
@@ -218,7 +234,7 @@ fn a_bad_token_is_refused_with_a_reason_for_the_log() {
         (with("exp", json!("tomorrow")), "claims"),
         (with("exp", json!(1)), "expired"),
         (with("nbf", json!(FAR)), "early"),
-        (hs256(&json!({"alg": "none"}), &good, SECRET.as_bytes()), "algorithm"),
+        (hs256(&json!({"alg": "none"}), &good, SECRET.as_bytes()), "malformed"),
         (hs256(&json!({"alg": "HS256", "crit": ["b64"], "b64": false}), &good, SECRET.as_bytes()), "algorithm"),
         (hs256(&json!({"alg": "HS256"}), &good, b"another secret of thirty-two bytes"), "signature"),
     ] {
@@ -314,7 +330,7 @@ fn a_configuration_that_protects_nothing_is_refused() {
         (json!({"api_keys": {"a": "k"}, "api_key_from": []}), "nobody"),
         (json!({"api_keys": {"a": "k"}, "api_key_from": [{"header": "a b"}]}), "header"),
         (json!({"api_keys": {"a": "k"}, "realm": "a\"b"}), "realm"),
-        (json!({"basic": {"users": {"a": "plain"}}}), "hashed"),
+        (json!({"basic": {"users": {"a": "plain"}}}), "hashed by bcrypt"),
         (json!({"jwt": {}}), "keys"),
         (json!({"jwt": {"keys": []}}), "keys"),
         (json!({"jwt": {"keys": [{"secret": "short"}]}}), "32 bytes"),

@@ -1,9 +1,8 @@
 //! Lets the pages of other origins call what is behind this gateway: the CORS protocol of the Fetch standard.
 //!
-//! Preflights are answered here (204) and go no further, so this filter belongs before `auth` and `rate-limit`. Every
-//! other answer, the replies of later filters included, gets the CORS fields that this configuration gives it, and only
-//! those: what an upstream said about CORS is removed. A request of an origin that is not allowed is still passed on,
-//! without CORS fields in the answer: the browser keeps the answer from the page.
+//! Preflights are answered here (204), so this filter belongs before `auth` and `rate-limit`. Every other request is passed on,
+//! and every answer, the replies of later filters included, gets the CORS fields that this configuration gives it: none for
+//! an origin that is not allowed, so that the browser keeps the answer from the page.
 //!
 //! ```json
 //! { "origins": ["https://app.example", "https://*.preview.example"], "credentials": true, "expose_headers": ["x-request-id"] }
@@ -16,7 +15,7 @@ mod tests;
 
 use sluicegate_sdk::prelude::*;
 
-use policy::{Policy, Preflight};
+use policy::{Fields, Policy};
 
 /// Which pages may call.
 #[derive(Config)]
@@ -54,38 +53,33 @@ pub struct Cors {
 struct Verdict {
     /// The preflight was answered here, complete.
     answered: bool,
-    /// `Access-Control-Allow-Origin` of the answer; `None`: not allowed.
-    allow_origin: Option<String>,
+    /// Fields of the answer.
+    fields: Fields,
 }
-
-/// Fields that an upstream may have set and that only this filter decides on.
-const OWNED: [&str; 7] = [
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "access-control-expose-headers",
-    "access-control-allow-methods",
-    "access-control-allow-headers",
-    "access-control-max-age",
-    "access-control-allow-private-network",
-];
 
 #[filter]
 impl Filter for Cors {
     type Config = CorsConfig;
 
     fn new(config: CorsConfig) -> Result<Self> {
-        Ok(Self { policy: Policy::new(&config).map_err(Fault::new)? })
+        Ok(Self { policy: Policy::new(config).map_err(Fault::new)? })
     }
 
     fn request(&self, req: &mut Request) -> Result {
         let origin = req.headers().get_str("origin");
-        let allow_origin = self.policy.allow_origin(origin.as_deref());
-        let preflight = req.method() == "OPTIONS" && origin.is_some();
-        if preflight && let Some(method) = req.headers().get_str("access-control-request-method") {
+        let mut fields = self.policy.allow(origin.as_deref());
+        let allowed = !fields.is_empty();
+        let is_preflight = origin.is_some() && req.method() == "OPTIONS";
+        if is_preflight && let Some(method) = req.headers().get_str("access-control-request-method") {
             req.ext::<Verdict>().answered = true;
-            return Err(self.answer_preflight(req, &method, allow_origin).into());
+            if allowed {
+                fields.extend(self.policy.preflight(req, &method));
+            }
+            let reply = Reply::new(204).header("vary", self.policy.preflight_vary());
+            return Err(fields.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value)).into());
         }
-        req.ext::<Verdict>().allow_origin = allow_origin;
+        fields.extend(self.policy.expose().filter(|_| allowed));
+        req.ext::<Verdict>().fields = fields;
         Ok(())
     }
 
@@ -94,31 +88,17 @@ impl Filter for Cors {
         if verdict.answered {
             return Ok(());
         }
-        for name in OWNED {
-            res.headers().remove(name);
+        // What an upstream says about CORS does not count.
+        for (name, _) in res.headers().iter().filter(|(name, _)| name.as_bytes().starts_with(b"access-control-")) {
+            res.headers().remove(&name.to_string_lossy());
         }
-        for (name, value) in verdict.allow_origin.iter().flat_map(|origin| self.policy.actual(origin)) {
+        for (name, value) in verdict.fields {
             res.headers().set(name, value);
         }
-        if !self.policy.is_public() && !varies_by_origin(res) {
+        if !self.policy.is_public && !varies_by_origin(res) {
             res.headers().append("vary", "Origin");
         }
         Ok(())
-    }
-}
-
-impl Cors {
-    fn answer_preflight(&self, req: &Request, method: &str, allow_origin: Option<String>) -> Reply {
-        let headers = req.headers().get_str("access-control-request-headers");
-        let private_network = req.headers().get_str("access-control-request-private-network");
-        let asked = Preflight {
-            method,
-            headers: headers.as_deref(),
-            private_network: private_network.as_deref() == Some("true"),
-        };
-        let reply = Reply::new(204).header("vary", self.policy.preflight_vary());
-        let fields = allow_origin.map(|origin| self.policy.preflight(&origin, asked)).unwrap_or_default();
-        fields.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value))
     }
 }
 

@@ -10,20 +10,18 @@
 //! { "template": "{client_ip} \"{method} {path}\" {status} {duration_ms}ms", "sample": 0.1 }
 //! ```
 
-mod choice;
-mod field;
-mod line;
+mod record;
 mod redact;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{DefaultHasher, Hasher};
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use sluicegate_sdk::prelude::*;
 
-use choice::Choice;
-use field::{Field, Naming};
-use line::{Format, Value};
+use record::{Format, Value};
 use redact::Redaction;
 
 /// What is written about which requests.
@@ -31,9 +29,6 @@ use redact::Redaction;
 pub struct LogConfig {
     /// A line of your own instead of JSON: "{method} {path} {status} {request.header.x-tenant}". "{{" is a brace.
     pub template: Option<String>,
-    /// Names of the keys in JSON: "short" (status, client_ip) or "otel" (http.response.status_code, client.address).
-    #[config(default)]
-    pub keys: Keys,
     /// Request headers that are logged too.
     #[config(default)]
     pub request_headers: Vec<String>,
@@ -46,8 +41,6 @@ pub struct LogConfig {
     /// Only these statuses: "404", or classes: "5xx".
     #[config(default)]
     pub only: Vec<String>,
-    /// Only statuses from this one on.
-    pub min_status: Option<u64>,
     /// What is secret beyond the usual names.
     #[config(default)]
     pub redact: RedactConfig,
@@ -64,19 +57,11 @@ pub struct RedactConfig {
     pub query: Vec<String>,
 }
 
-/// Names of the keys in JSON.
-#[derive(Config, Clone, Copy, Default)]
-pub enum Keys {
-    /// status, client_ip
-    #[default]
-    Short,
-    /// http.response.status_code, client.address
-    Otel,
-}
-
 /// The filter.
 pub struct Log {
-    choice: Choice,
+    /// Statuses that are logged; none: all.
+    only: Vec<RangeInclusive<u16>>,
+    sample: f64,
     format: Format,
     redaction: Redaction,
 }
@@ -86,25 +71,23 @@ impl Filter for Log {
     type Config = LogConfig;
 
     fn new(config: LogConfig) -> Result<Self> {
-        let naming = match config.keys {
-            Keys::Short => Naming::Short,
-            Keys::Otel => Naming::Otel,
-        };
         let format = match &config.template {
             Some(template) => Format::template(template).map_err(Fault::new)?,
-            None => Format::Json(Field::record(naming, &config.request_headers, &config.response_headers)),
+            None => Format::json(&config.request_headers, &config.response_headers),
         };
-        let choice = Choice::new(&config.only, config.min_status, config.sample).map_err(Fault::new)?;
-        Ok(Self { choice, format, redaction: Redaction::new(&config.redact.headers, &config.redact.query) })
+        if !(0.0..=1.0).contains(&config.sample) {
+            return Err(fault!("sample {} is not between 0 and 1", config.sample));
+        }
+        let only = config.only.iter().map(|text| statuses(text)).collect::<Result<Vec<_>>>()?;
+        let redaction = Redaction::new(&config.redact.headers, &config.redact.query);
+        Ok(Self { only, sample: config.sample, format, redaction })
     }
 
     fn done(&self, end: &End) {
-        let mut id = end.request().id();
-        if id.is_empty() {
-            // A host without request ids: the clock tells requests apart.
-            id = format!("{:?}", now());
-        }
-        if self.choice.logs(end.status(), &id) {
+        // One that ended without a response (status 0) is nobody's class and passes `only`.
+        let status = end.status();
+        let listed = status == 0 || self.only.is_empty() || self.only.iter().any(|range| range.contains(&status));
+        if listed && (self.sample >= 1.0 || place(&end.request().id()) < self.sample) {
             print_line(&self.format.line(|field| self.value(end, field)));
         }
     }
@@ -112,43 +95,37 @@ impl Filter for Log {
 
 impl Log {
     /// What is known of a field when the request is over.
-    fn value(&self, end: &End, field: &Field) -> Option<Value> {
-        let text = |text: String| (!text.is_empty()).then_some(Value::Text(text));
-        let property = |path: &[&str]| end.property_str(path).and_then(text);
-        match field {
-            Field::Time => text(humantime::format_rfc3339_micros(arrival(end)).to_string()),
-            Field::Method => text(end.method()),
-            Field::Scheme => property(&["request", "scheme"]),
-            Field::Host => property(&["request", "host"]),
-            Field::Path => text(split_path(&end.path()).0.to_owned()),
-            Field::Query => split_path(&end.path()).1.and_then(|query| text(self.redaction.query(query))),
-            Field::Route => text(end.request().route()),
-            Field::Protocol => property(&["request", "protocol"]),
-            Field::Status => Some(Value::Count(end.status().into())),
-            Field::Duration => Some(Value::Millis(end.duration().as_secs_f64() * 1000.0)),
-            Field::RequestSize => Some(Value::Count(end.request_size())),
-            Field::ResponseSize => Some(Value::Count(end.response_size())),
-            Field::ClientIp => end.request().client_ip().and_then(|ip| text(ip.to_string())),
-            Field::UserAgent => header(end.request_headers(), "user-agent").and_then(text),
-            Field::Referer => header(end.request_headers(), "referer").and_then(|url| text(self.redaction.url(&url))),
-            Field::RequestId => text(end.request().id()),
-            Field::Consumer => end.consumer().and_then(text),
-            Field::Upstream => property(&["cluster_name"]),
-            Field::UpstreamAddress => property(&["upstream", "address"]),
-            Field::Details => text(end.details()),
-            Field::RequestHeader(name) => {
-                header(end.request_headers(), name).and_then(|value| text(self.redaction.header(name, value)))
+    fn value(&self, end: &End, field: &str) -> Option<Value> {
+        let text = match field {
+            "status" => return Some(Value::Number(end.status().to_string())),
+            "duration_ms" => return Some(Value::Number(format!("{:.3}", end.duration().as_secs_f64() * 1000.0))),
+            "request_size" => return Some(Value::Number(end.request_size().to_string())),
+            "response_size" => return Some(Value::Number(end.response_size().to_string())),
+            "time" => humantime::format_rfc3339_micros(arrival(end)).to_string(),
+            "method" => end.method(),
+            "scheme" => end.property_str(&["request", "scheme"])?,
+            "host" => end.property_str(&["request", "host"])?,
+            "path" => end.request().path_only(),
+            "query" => self.redaction.query(end.path().split_once('?')?.1),
+            "route" => end.request().route(),
+            "protocol" => end.property_str(&["request", "protocol"])?,
+            "client_ip" => end.request().client_ip()?.to_string(),
+            "user_agent" => header(end.request_headers(), "user-agent")?,
+            "referer" => self.redaction.url(&header(end.request_headers(), "referer")?),
+            "request_id" => end.request().id(),
+            "consumer" => end.consumer()?,
+            "upstream" => end.property_str(&["cluster_name"])?,
+            "upstream_address" => end.property_str(&["upstream", "address"])?,
+            "details" => end.details(),
+            name => {
+                let request = name.strip_prefix("request.header.").map(|name| (end.request_headers(), name));
+                let response = || name.strip_prefix("response.header.").map(|name| (end.response_headers(), name));
+                let (headers, name) = request.or_else(response)?;
+                self.redaction.header(name, header(headers, name)?)
             }
-            Field::ResponseHeader(name) => {
-                header(end.response_headers(), name).and_then(|value| text(self.redaction.header(name, value)))
-            }
-        }
+        };
+        (!text.is_empty()).then_some(Value::Text(text))
     }
-}
-
-/// Path and query.
-fn split_path(path: &str) -> (&str, Option<&str>) {
-    path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)))
 }
 
 /// A header's value; bytes that are no text show as U+FFFD.
@@ -158,7 +135,28 @@ fn header(headers: Headers<'_>, name: &str) -> Option<String> {
 
 /// When the request came: the host's word (nanoseconds since 1970), or what the duration says.
 fn arrival(end: &End) -> SystemTime {
-    let nanos =
-        end.property(&["request", "time"]).and_then(|time| time.as_ref().try_into().ok()).map(u64::from_le_bytes);
-    nanos.map_or_else(|| now() - end.duration(), |nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+    match end.property(&["request", "time"]).map(|time| time.as_ref().try_into()) {
+        Some(Ok(nanos)) => SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::from_le_bytes(nanos)),
+        _ => now() - end.duration(),
+    }
+}
+
+/// `5xx`, or a status.
+fn statuses(text: &str) -> Result<RangeInclusive<u16>> {
+    let class = text.strip_suffix("xx").and_then(|class| class.parse().ok()).filter(|class| (1..=5).contains(class));
+    let status = text.parse().ok().filter(|status| (100..=599).contains(status));
+    let range = class.map(|class: u16| class * 100..=class * 100 + 99).or_else(|| status.map(|status| status..=status));
+    range.ok_or_else(|| fault!("only: {text:?} is neither a class (\"5xx\") nor a status (\"404\")"))
+}
+
+/// A request's place between 0 and 1, the same wherever it is logged: its id, hashed. In a host without request ids the clock
+/// tells requests apart.
+fn place(request_id: &str) -> f64 {
+    let mut hash = DefaultHasher::new();
+    match request_id {
+        "" => hash.write(format!("{:?}", now()).as_bytes()),
+        id => hash.write(id.as_bytes()),
+    }
+    let upper = u32::try_from(hash.finish() >> 32).unwrap_or(u32::MAX);
+    f64::from(upper) / (f64::from(u32::MAX) + 1.0)
 }

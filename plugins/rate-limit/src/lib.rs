@@ -19,13 +19,11 @@ mod key;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use sluicegate_sdk::prelude::*;
 
 use fields::Quota;
 pub use key::Part;
-use key::Source;
 
 /// One limit, or several.
 #[derive(Config)]
@@ -102,7 +100,7 @@ impl Filter for RateLimit {
     fn request(&self, req: &mut Request) -> Result {
         let mut shown = Vec::new();
         for limit in &self.limits {
-            let decision = limit.window.take(&key::bucket(&limit.bucket, &limit.key, &*req), 1)?;
+            let decision = limit.window.take(&key::bucket(&limit.bucket, &limit.key, req), 1)?;
             if limit.headers {
                 shown.push(fields::standing(&limit.quota, decision.remaining, decision.reset));
             }
@@ -178,27 +176,4 @@ fn refusal(retry_after: Duration) -> Reply {
     let seconds = fields::ceil_seconds(retry_after).max(1);
     Reply::problem(429, "Too Many Requests", &format!("Try again in {seconds} s."))
         .header("retry-after", seconds.to_string())
-}
-
-impl Source for Request {
-    fn consumer(&self) -> Option<String> {
-        Self::consumer(self)
-    }
-    fn ip(&self) -> Option<IpAddr> {
-        self.client_ip()
-    }
-    fn path(&self) -> String {
-        self.path_only()
-    }
-    fn route(&self) -> String {
-        Self::route(self)
-    }
-    fn method(&self) -> String {
-        Self::method(self)
-    }
-    fn header(&self, name: &str) -> String {
-        let values = self.headers().get_all(name);
-        let values: Vec<_> = values.iter().map(HeaderValue::to_string_lossy).collect();
-        values.join(",")
-    }
 }

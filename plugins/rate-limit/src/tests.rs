@@ -97,6 +97,35 @@ fn a_key_may_be_the_address_path_route_method_or_a_header() {
 }
 
 #[test]
+fn a_consumer_named_like_an_address_has_a_bucket_of_its_own() {
+    let one = limit(json!({"limit": 1, "per": "1m"}));
+    assert_eq!(passed(&one, 2), 1);
+    assert_eq!(passed(&one.property(&["consumer"], "10.0.0.7"), 2), 1);
+}
+
+#[test]
+fn an_ipv6_network_shares_a_bucket_and_a_mapped_address_is_ipv4() {
+    let mut harness = limit(json!({"limit": 1, "per": "1m", "key": "ip"}));
+    for (ip, expected) in [
+        ("2001:db8:1:2:3:4:5:6", 1),
+        ("2001:db8:1:2::9", 0),
+        ("2001:db8:1:3::9", 1),
+        ("::ffff:10.0.0.7", 1),
+        ("10.0.0.7", 0),
+    ] {
+        harness = harness.client_ip(ip);
+        assert_eq!(passed(&harness, 1), expected, "{ip}");
+    }
+}
+
+#[test]
+fn long_values_share_a_bucket() {
+    let harness = limit(json!({"limit": 1, "per": "1m", "key": {"header": "x-tenant"}}));
+    let tenant = |name: String| harness.get("/a").header("x-tenant", name).send().status();
+    assert_eq!([tenant("x".repeat(5000)), tenant("x".repeat(6000)), tenant("x".repeat(100))], [200, 429, 200]);
+}
+
+#[test]
 fn a_key_may_combine_parts() {
     let both = limit(json!({"limit": 1, "per": "1m", "key": ["ip", {"header": "x-tenant"}]}));
     let tenant = |name: &str| both.get("/a").header("x-tenant", name).send().status();

@@ -22,13 +22,13 @@ pub struct RequestConfig {
     pub path: Option<PathConfig>,
     /// Query parameters.
     #[config(default)]
-    pub query: FieldsConfig,
+    pub query: EditsConfig,
     /// Headers.
     #[config(default)]
-    pub headers: FieldsConfig,
-    /// The body, when its content type is JSON. What is not JSON then is refused with 400.
+    pub headers: EditsConfig,
+    /// The body at JSON Pointers ("/user/name"), when its content type is JSON. What is not JSON then is refused with 400.
     #[config(default)]
-    pub json: JsonConfig,
+    pub json: EditsConfig,
 }
 
 /// Changes to the response.
@@ -36,53 +36,32 @@ pub struct RequestConfig {
 pub struct ResponseConfig {
     /// Headers.
     #[config(default)]
-    pub headers: FieldsConfig,
-    /// The body, when its content type is JSON.
+    pub headers: EditsConfig,
+    /// The body at JSON Pointers ("/user/name"), when its content type is JSON. What is not JSON then is answered with 502.
     #[config(default)]
-    pub json: JsonConfig,
-    /// What becomes of a response that says it is JSON and is not: "fail" (502, the default: nothing that was to be removed
-    /// gets out) or "pass" (it goes on unchanged).
-    #[config(default)]
-    pub invalid_json: InvalidJson,
+    pub json: EditsConfig,
 }
 
-/// Changes to named fields, made in this order: remove, rename, set, add. Values of "set" and "add" may have placeholders.
+/// Changes, made in this order: remove, rename, set, add. Texts in the values of "set" and "add" may have placeholders.
 #[derive(Config, Default)]
-pub struct FieldsConfig {
-    /// Fields that go.
+pub struct EditsConfig {
+    /// What goes.
     #[config(default)]
     pub remove: Vec<String>,
-    /// Fields that get another name: {"old": "new"}. One of the new name is replaced.
+    /// What gets another name: {"old": "new"}. One of the new name is replaced.
     #[config(default)]
     pub rename: BTreeMap<String, String>,
-    /// Fields that have exactly this value afterwards.
-    #[config(default)]
-    pub set: BTreeMap<String, String>,
-    /// Fields that come on top of those of the same name.
-    #[config(default)]
-    pub add: BTreeMap<String, String>,
-}
-
-/// Changes to a JSON document at JSON Pointers ("/user/name"), made in this order: remove, rename, set, add. Strings in the values
-/// of "set" and "add" may have placeholders.
-#[derive(Config, Default)]
-pub struct JsonConfig {
-    /// Values that go.
-    #[config(default)]
-    pub remove: Vec<String>,
-    /// Values that move: {"/old": "/new"}.
-    #[config(default)]
-    pub rename: BTreeMap<String, String>,
-    /// Values that are these afterwards; objects on the way are made.
+    /// What has exactly this value afterwards; in JSON, objects on the way are made.
     #[config(default)]
     pub set: BTreeMap<String, Json>,
-    /// Members that are made when they are missing, elements that are inserted into an array ("/tags/-": at its end).
+    /// What comes on top of those of the same name; in JSON, members that are made when they are missing and elements that are
+    /// inserted into an array ("/tags/-": at its end).
     #[config(default)]
     pub add: BTreeMap<String, Json>,
 }
 
 /// One way to change the path.
-#[derive(Config, Debug)]
+#[derive(Config)]
 pub enum PathConfig {
     /// The whole path; may have placeholders.
     Set(String),
@@ -93,7 +72,7 @@ pub enum PathConfig {
 }
 
 /// A prefix of whole segments.
-#[derive(Config, Debug)]
+#[derive(Config)]
 pub struct PrefixConfig {
     /// "/api": matches "/api" and "/api/users", not "/apis".
     pub from: String,
@@ -102,20 +81,10 @@ pub struct PrefixConfig {
 }
 
 /// A regular expression on the path.
-#[derive(Config, Debug)]
+#[derive(Config)]
 pub struct RegexConfig {
     /// "^/users/([^/]+)$"
     pub pattern: String,
     /// "/accounts/$1"; "${name}" for a named capture, "$$" for a dollar sign.
     pub replacement: String,
-}
-
-/// What becomes of a response that says it is JSON and is not.
-#[derive(Config, Clone, Copy, Default, PartialEq, Eq)]
-pub enum InvalidJson {
-    /// 502.
-    #[default]
-    Fail,
-    /// It goes on unchanged.
-    Pass,
 }

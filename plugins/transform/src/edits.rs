@@ -1,227 +1,149 @@
-//! A checked configuration: changes with placeholders in them, and the same filled in for one message.
+//! Changes to headers, to a query and to a JSON body: checked once, filled in for each message, and then made.
 
-use crate::config::{FieldsConfig, JsonConfig};
-use crate::json::{Edit, Pointer};
-use crate::template::{Facts, Place, Template};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sluicegate_sdk::prelude::*;
 
-/// Changes to headers or to query parameters.
-#[derive(Debug, Default)]
-pub(crate) struct FieldEdits {
-    remove: Vec<String>,
-    rename: Vec<(String, String)>,
-    set: Vec<(String, Template)>,
-    add: Vec<(String, Template)>,
-}
-
-/// Changes to fields with everything filled in, in the order in which they are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filled {
-    /// Fields that go.
-    pub(crate) remove: Vec<String>,
-    /// Fields that get another name.
-    pub(crate) rename: Vec<(String, String)>,
-    /// Fields that have exactly this value.
-    pub(crate) set: Vec<(String, String)>,
-    /// Fields that come on top.
-    pub(crate) add: Vec<(String, String)>,
-}
-
-/// Changes to a JSON document.
-#[derive(Debug, Default)]
-pub(crate) struct JsonEdits {
-    /// Removals and moves, which have nothing to fill in.
-    fixed: Vec<Edit>,
-    set: Vec<(Pointer, Value)>,
-    add: Vec<(Pointer, Value)>,
-}
-
-/// A JSON value whose strings may have placeholders.
-#[derive(Debug)]
-enum Value {
-    Plain(serde_json::Value),
-    Text(Template),
-    Array(Vec<Self>),
-    Object(Vec<(String, Self)>),
-}
+use crate::config::EditsConfig;
+use crate::template;
 
 /// Fields that belong to the gateway: with them a message could be split or lose its end.
 const FRAMING: [&str; 7] =
     ["content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"];
+/// What is encoded in paths and queries: all but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-impl FieldEdits {
-    /// Checks changes to query parameters.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub(crate) fn query(config: FieldsConfig) -> Result<Self, String> {
-        let templates = |fields: std::collections::BTreeMap<String, String>| {
-            fields
-                .into_iter()
-                .map(|(name, value)| Ok((name, Template::parse(&value)?)))
-                .collect::<Result<Vec<_>, String>>()
+/// Changes to what is named by an `N`.
+#[derive(Default)]
+pub(crate) struct Edits<N> {
+    pub(crate) remove: Vec<N>,
+    pub(crate) rename: Vec<(N, N)>,
+    pub(crate) set: Vec<(N, Json)>,
+    pub(crate) add: Vec<(N, Json)>,
+}
+
+impl<N: Clone> Edits<N> {
+    /// Checks what is configured; `name` reads a name. The error says what is wrong.
+    pub(crate) fn new(
+        config: &EditsConfig,
+        name: impl Fn(&str) -> Result<N, String>,
+        in_response: bool,
+    ) -> Result<Self, String> {
+        let valued = |(at, value): (&String, &Json)| {
+            fill(value, &|text| template::check(text, in_response).map(|()| String::new()))?;
+            Ok((name(at)?, value.clone()))
         };
         Ok(Self {
-            remove: config.remove,
-            rename: config.rename.into_iter().collect(),
-            set: templates(config.set)?,
-            add: templates(config.add)?,
+            remove: config.remove.iter().map(|at| name(at)).collect::<Result<_, _>>()?,
+            rename: config
+                .rename
+                .iter()
+                .map(|(from, to)| Ok((name(from)?, name(to)?)))
+                .collect::<Result<_, String>>()?,
+            set: config.set.iter().map(valued).collect::<Result<_, String>>()?,
+            add: config.add.iter().map(valued).collect::<Result<_, String>>()?,
         })
     }
 
-    /// Checks changes to headers.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub(crate) fn headers(config: FieldsConfig) -> Result<Self, String> {
-        let mut edits = Self::query(config)?;
-        let renamed = edits.rename.iter_mut().flat_map(|(from, to)| [from, to]);
-        let valued = edits.set.iter_mut().chain(&mut edits.add).map(|(name, _)| name);
-        for name in edits.remove.iter_mut().chain(renamed).chain(valued) {
-            name.make_ascii_lowercase();
-            let token = !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-            if !token {
-                return Err(format!("{name:?} is no header name"));
-            }
-            if FRAMING.contains(&name.as_str()) {
-                return Err(format!("{name:?} belongs to the connection, which the gateway looks after"));
-            }
-        }
-        Ok(edits)
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.rename.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
     /// The changes for one message.
-    #[must_use]
-    pub(crate) fn fill(&self, place: Place, facts: &impl Facts) -> Filled {
-        let fill = |fields: &[(String, Template)]| {
-            fields.iter().map(|(name, value)| (name.clone(), value.render(place, facts))).collect()
+    pub(crate) fn fill(&self, fact: impl Fn(&str) -> Option<String>) -> Self {
+        let filled = |(at, value): &(N, Json)| {
+            (at.clone(), fill(value, &|text| template::render(text, &fact)).unwrap_or_default())
         };
-        Filled { remove: self.remove.clone(), rename: self.rename.clone(), set: fill(&self.set), add: fill(&self.add) }
-    }
-
-    /// Whether a placeholder speaks of the response.
-    #[must_use]
-    pub(crate) fn needs_response(&self) -> bool {
-        self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
-    }
-}
-
-impl JsonEdits {
-    /// Checks changes to a document.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub(crate) fn new(config: JsonConfig) -> Result<Self, String> {
-        let mut fixed = Vec::new();
-        for at in &config.remove {
-            fixed.push(Edit::Remove(Pointer::parse(at)?));
-        }
-        for (from, to) in &config.rename {
-            fixed.push(Edit::Rename(Pointer::parse(from)?, Pointer::parse(to)?));
-        }
-        let values = |fields: std::collections::BTreeMap<String, serde_json::Value>| {
-            fields
-                .into_iter()
-                .map(|(at, value)| Ok((Pointer::parse(&at)?, Value::new(value)?)))
-                .collect::<Result<Vec<_>, String>>()
-        };
-        Ok(Self { fixed, set: values(config.set)?, add: values(config.add)? })
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.set.is_empty() && self.add.is_empty()
-    }
-
-    /// The changes for one document.
-    #[must_use]
-    pub(crate) fn fill(&self, facts: &impl Facts) -> Vec<Edit> {
-        let set = self.set.iter().map(|(at, value)| Edit::Set(at.clone(), value.fill(facts)));
-        let add = self.add.iter().map(|(at, value)| Edit::Add(at.clone(), value.fill(facts)));
-        self.fixed.iter().cloned().chain(set).chain(add).collect()
-    }
-
-    /// Whether a placeholder speaks of the response.
-    #[must_use]
-    pub(crate) fn needs_response(&self) -> bool {
-        self.set.iter().chain(&self.add).any(|(_, value)| value.needs_response())
-    }
-}
-
-impl Value {
-    fn new(value: serde_json::Value) -> Result<Self, String> {
-        Ok(match value {
-            serde_json::Value::String(text) => Self::Text(Template::parse(&text)?),
-            serde_json::Value::Array(items) => Self::Array(items.into_iter().map(Self::new).collect::<Result<_, _>>()?),
-            serde_json::Value::Object(members) => Self::Object(
-                members
-                    .into_iter()
-                    .map(|(name, value)| Ok((name, Self::new(value)?)))
-                    .collect::<Result<_, String>>()?,
-            ),
-            plain => Self::Plain(plain),
-        })
-    }
-
-    fn fill(&self, facts: &impl Facts) -> serde_json::Value {
-        match self {
-            Self::Plain(value) => value.clone(),
-            Self::Text(template) => template.render(Place::Text, facts).into(),
-            Self::Array(items) => items.iter().map(|item| item.fill(facts)).collect(),
-            Self::Object(members) => members.iter().map(|(name, value)| (name.clone(), value.fill(facts))).collect(),
-        }
-    }
-
-    fn needs_response(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-            Self::Text(template) => template.needs_response(),
-            Self::Array(items) => items.iter().any(Self::needs_response),
-            Self::Object(members) => members.iter().any(|(_, value)| value.needs_response()),
+        Self {
+            remove: self.remove.clone(),
+            rename: self.rename.clone(),
+            set: self.set.iter().map(filled).collect(),
+            add: self.add.iter().map(filled).collect(),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::template::Placeholder;
-    use serde_json::json;
+/// The value with every text in it rendered.
+fn fill(value: &Json, render: &impl Fn(&str) -> Result<String, String>) -> Result<Json, String> {
+    Ok(match value {
+        Json::String(text) => Json::String(render(text)?),
+        Json::Array(items) => items.iter().map(|item| fill(item, render)).collect::<Result<_, _>>()?,
+        Json::Object(members) => {
+            let members = members.iter().map(|(name, value)| Ok((name.clone(), fill(value, render)?)));
+            Json::Object(members.collect::<Result<_, String>>()?)
+        }
+        plain => plain.clone(),
+    })
+}
 
-    struct Nobody;
-    impl Facts for Nobody {
-        fn value(&self, _placeholder: &Placeholder) -> String {
-            "x\"\n".to_owned()
+/// A header's name, in lower case.
+pub(crate) fn header_name(name: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let name = name.to_ascii_lowercase();
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("{name:?} is no header name"));
+    }
+    if FRAMING.contains(&name.as_str()) {
+        return Err(format!("{name:?} belongs to the connection, which the gateway looks after"));
+    }
+    Ok(name)
+}
+
+/// Makes changes to headers. Control characters are left out of their values.
+pub(crate) fn headers(headers: Headers<'_>, edits: &Edits<String>) {
+    let value = |value: &Json| text(value).replace(|char: char| char != '\t' && char.is_control(), "");
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (from, to) in &edits.rename {
+        let values = headers.get_all(from);
+        if !values.is_empty() {
+            headers.remove(from);
+            headers.remove(to);
+        }
+        for value in values {
+            headers.append(to, value);
         }
     }
-
-    #[test]
-    fn strings_anywhere_in_a_json_value_are_filled_in() {
-        let config = JsonConfig {
-            set: [("/a".to_owned(), json!({"who": ["{consumer}", 1, true], "{{": null}))].into(),
-            ..JsonConfig::default()
-        };
-        let edits = JsonEdits::new(config).unwrap().fill(&Nobody);
-        let filled = crate::json::apply(b"{}", &edits).unwrap();
-        let filled: serde_json::Value = serde_json::from_slice(&filled).unwrap();
-        assert_eq!(filled, json!({"a": {"who": ["x\"\n", 1, true], "{{": null}}));
+    for (name, json) in &edits.set {
+        headers.set(name, value(json));
     }
+    for (name, json) in &edits.add {
+        headers.append(name, value(json));
+    }
+}
 
-    #[test]
-    fn headers_of_the_connection_are_refused() {
-        for name in ["Content-Length", "transfer-encoding", ":path", "a b", ""] {
-            let config = FieldsConfig { remove: vec![name.to_owned()], ..FieldsConfig::default() };
-            assert!(FieldEdits::headers(config).is_err(), "{name}");
-            let config =
-                FieldsConfig { rename: [("x-a".to_owned(), name.to_owned())].into(), ..FieldsConfig::default() };
-            assert!(FieldEdits::headers(config).is_err(), "{name}");
+/// A query (without `?`) with the changes made. Parameters that are not named stay byte for byte, in their order.
+pub(crate) fn query(query: &str, edits: &Edits<String>) -> String {
+    let decode = |raw: &str| percent_decode_str(&raw.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pair = |name: &String, value: &Json| (name.clone(), format!("{}={}", encode(name), encode(&text(value))));
+    let raw = query.split('&').filter(|raw| !raw.is_empty());
+    let mut pairs: Vec<(String, String)> =
+        raw.map(|raw| (decode(raw.split('=').next().unwrap_or_default()), raw.to_owned())).collect();
+    pairs.retain(|(name, _)| !edits.remove.contains(name));
+    for (from, to) in &edits.rename {
+        if pairs.iter().any(|(name, _)| name == from) {
+            pairs.retain(|(name, _)| name != to);
+        }
+        for pair in pairs.iter_mut().filter(|(name, _)| name == from) {
+            let value = pair.1.find('=').map_or("", |at| &pair.1[at..]);
+            *pair = (to.clone(), encode(to) + value);
         }
     }
+    for (name, value) in &edits.set {
+        let first = pairs.iter().position(|(found, _)| found == name).unwrap_or(pairs.len());
+        pairs.retain(|(found, _)| found != name);
+        pairs.insert(first, pair(name, value));
+    }
+    pairs.extend(edits.add.iter().map(|(name, value)| pair(name, value)));
+    pairs.into_iter().map(|(_, raw)| raw).collect::<Vec<_>>().join("&")
+}
+
+/// A text, percent-encoded.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// A value where only text can stand.
+fn text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -17,38 +17,29 @@ mod config;
 mod edits;
 mod json;
 mod path;
-mod query;
 mod template;
 #[cfg(test)]
 mod tests;
 
 use sluicegate_sdk::prelude::*;
 
-pub use config::{
-    FieldsConfig, InvalidJson, JsonConfig, PathConfig, PrefixConfig, RegexConfig, RequestConfig, ResponseConfig,
-    TransformConfig,
-};
-use edits::{FieldEdits, Filled, JsonEdits};
+pub use config::{EditsConfig, PathConfig, PrefixConfig, RegexConfig, RequestConfig, ResponseConfig, TransformConfig};
+use edits::Edits;
+use json::Pointer;
 use path::PathEdit;
-use template::{Facts, Place, Placeholder};
 
 /// The filter.
 pub struct Transform {
-    request: RequestEdits,
-    response: ResponseEdits,
-}
-
-struct RequestEdits {
     path: Option<PathEdit>,
-    query: FieldEdits,
-    headers: FieldEdits,
-    json: JsonEdits,
+    query: Edits<String>,
+    request: MessageEdits,
+    response: MessageEdits,
 }
 
-struct ResponseEdits {
-    headers: FieldEdits,
-    json: JsonEdits,
-    invalid: InvalidJson,
+/// Changes to what requests and responses have in common.
+struct MessageEdits {
+    headers: Edits<String>,
+    json: Edits<Pointer>,
 }
 
 #[filter]
@@ -56,21 +47,22 @@ impl Filter for Transform {
     type Config = TransformConfig;
 
     fn new(config: TransformConfig) -> Result<Self> {
-        Ok(Self::checked(config).map_err(Fault::new)?)
+        let TransformConfig { request, response } = config;
+        Ok(Self {
+            path: request.path.map(PathEdit::new).transpose().map_err(Fault::new)?,
+            query: Edits::new(&request.query, |name| Ok(name.to_owned()), false).map_err(Fault::new)?,
+            request: MessageEdits::new(&request.headers, &request.json, false).map_err(Fault::new)?,
+            response: MessageEdits::new(&response.headers, &response.json, true).map_err(Fault::new)?,
+        })
     }
 
     async fn request(&self, req: &mut Request) -> Result {
-        let edits = &self.request;
         // Everything is filled in before anything is changed: placeholders stand for the request as it came.
-        let headers = edits.headers.fill(Place::Header, &*req);
-        let document = (!edits.json.is_empty() && says_json(req.headers())).then(|| edits.json.fill(&*req));
-        edits.rewrite(req)?;
+        let headers = self.request.headers.fill(|name| template::of_request(req, name));
+        let document = self.request.document(req.headers(), |name| template::of_request(req, name));
+        self.rewrite(req)?;
         if let Some(edits) = document {
-            ensure!(
-                !req.headers().contains("content-encoding"),
-                415,
-                "The body has a content encoding, which is not read here."
-            );
+            ensure!(!req.headers().contains("content-encoding"), 415, "The body has a content encoding.");
             let body = req.body().await?;
             if !body.is_empty() {
                 req.set_body(json::apply(&body, &edits).or_reply(400, "The body is not JSON.")?);
@@ -81,129 +73,55 @@ impl Filter for Transform {
             req.headers().set("accept-encoding", "identity");
             req.headers().remove("range");
         }
-        apply(req.headers(), &headers);
+        edits::headers(req.headers(), &headers);
         Ok(())
     }
 
     async fn response(&self, res: &mut Response) -> Result {
-        let edits = &self.response;
-        let headers = edits.headers.fill(Place::Header, &*res);
-        if !edits.json.is_empty() && says_json(res.headers()) {
-            let document = edits.json.fill(&*res);
+        let headers = self.response.headers.fill(|name| template::of_response(res, name));
+        if let Some(edits) = self.response.document(res.headers(), |name| template::of_response(res, name)) {
             let body = res.body().await?;
-            match json::apply(&body, &document) {
-                _ if body.is_empty() => {}
-                Ok(edited) => res.set_body(edited),
-                Err(_) if edits.invalid == InvalidJson::Pass => {}
-                Err(error) => {
-                    warn!("the response is not the JSON that it says it is: {error}");
-                    bail!(502, "The upstream's answer could not be read.");
-                }
+            if !body.is_empty() {
+                // What was to be removed must not get out because it could not be read.
+                res.set_body(json::apply(&body, &edits).or_reply(502, "The upstream's answer is not JSON.")?);
             }
         }
-        apply(res.headers(), &headers);
+        edits::headers(res.headers(), &headers);
         Ok(())
     }
 }
 
 impl Transform {
-    fn checked(config: TransformConfig) -> Result<Self, String> {
-        let TransformConfig { request, response } = config;
-        let request = RequestEdits {
-            path: request.path.as_ref().map(PathEdit::new).transpose()?,
-            query: FieldEdits::query(request.query)?,
-            headers: FieldEdits::headers(request.headers)?,
-            json: JsonEdits::new(request.json)?,
-        };
-        if request.query.needs_response() || request.headers.needs_response() || request.json.needs_response() {
-            return Err("request: {response.…} is not known before there is a response".to_owned());
-        }
-        let headers = FieldEdits::headers(response.headers)?;
-        let json = JsonEdits::new(response.json)?;
-        Ok(Self { request, response: ResponseEdits { headers, json, invalid: response.invalid_json } })
-    }
-}
-
-impl RequestEdits {
     /// Path and query.
     fn rewrite(&self, req: &mut Request) -> Result {
         if self.path.is_none() && self.query.is_empty() {
             return Ok(());
         }
+        let fact = |name: &str| template::of_request(req, name);
         let whole = req.path();
         let (path, query) = whole.split_once('?').unwrap_or((&whole, ""));
-        let edited = self.path.as_ref().and_then(|edit| edit.apply(path, &*req));
+        let edited = self.path.as_ref().and_then(|edit| edit.apply(path, fact));
         if let Some(path) = &edited {
             ensure!(!path::climbs(path), 400, "The request leads to a path that is not served.");
         }
-        let query = query::apply(&self.query.fill(Place::Text, &*req), query);
-        let mut target = edited.unwrap_or_else(|| path.to_owned());
-        if !query.is_empty() {
-            target.push('?');
-            target.push_str(&query);
-        }
-        req.set_path(&target);
+        let query = edits::query(query, &self.query.fill(fact));
+        let mark = if query.is_empty() { "" } else { "?" };
+        req.set_path(&format!("{}{mark}{query}", edited.as_deref().unwrap_or(path)));
         Ok(())
     }
 }
 
-fn says_json(headers: Headers<'_>) -> bool {
-    headers.get_str("content-type").is_some_and(|content_type| json::is_json(&content_type))
-}
+impl MessageEdits {
+    fn new(headers: &EditsConfig, json: &EditsConfig, in_response: bool) -> Result<Self, String> {
+        Ok(Self {
+            headers: Edits::new(headers, edits::header_name, in_response)?,
+            json: Edits::new(json, json::pointer, in_response)?,
+        })
+    }
 
-fn apply(headers: Headers<'_>, edits: &Filled) {
-    for name in &edits.remove {
-        headers.remove(name);
+    /// The changes to the body, if there are any and it says that it is JSON.
+    fn document(&self, headers: Headers<'_>, fact: impl Fn(&str) -> Option<String>) -> Option<Edits<Pointer>> {
+        let is_json = || headers.get_str("content-type").is_some_and(|content_type| json::is_json(&content_type));
+        (!self.json.is_empty() && is_json()).then(|| self.json.fill(fact))
     }
-    for (from, to) in &edits.rename {
-        let values = headers.get_all(from);
-        if !values.is_empty() {
-            headers.remove(from);
-            headers.remove(to);
-            for value in values {
-                headers.append(to, value);
-            }
-        }
-    }
-    for (name, value) in &edits.set {
-        headers.set(name, value);
-    }
-    for (name, value) in &edits.add {
-        headers.append(name, value);
-    }
-}
-
-impl Facts for Request {
-    fn value(&self, placeholder: &Placeholder) -> String {
-        match placeholder {
-            Placeholder::RequestHeader(name) => joined(self.headers(), name),
-            Placeholder::RequestQuery(name) => self.query(name).unwrap_or_default(),
-            Placeholder::RequestPath => self.path_only(),
-            Placeholder::RequestMethod => self.method(),
-            Placeholder::RequestHost => self.authority(),
-            Placeholder::RequestId => self.id(),
-            Placeholder::ClientIp => self.client_ip().map(|ip| ip.to_string()).unwrap_or_default(),
-            Placeholder::Consumer => self.consumer().unwrap_or_default(),
-            Placeholder::Route => self.route(),
-            // Refused when the configuration was checked.
-            Placeholder::ResponseStatus | Placeholder::ResponseHeader(_) => String::new(),
-        }
-    }
-}
-
-impl Facts for Response {
-    fn value(&self, placeholder: &Placeholder) -> String {
-        match placeholder {
-            Placeholder::ResponseStatus => self.status().to_string(),
-            Placeholder::ResponseHeader(name) => joined(self.headers(), name),
-            of_request => self.request().value(of_request),
-        }
-    }
-}
-
-/// All values of a header.
-fn joined(headers: Headers<'_>, name: &str) -> String {
-    let values = headers.get_all(name);
-    let values: Vec<_> = values.iter().map(HeaderValue::to_string_lossy).collect();
-    values.join(", ")
 }
