@@ -115,16 +115,13 @@ async fn a_json_response_is_edited_and_what_cannot_be_read_is_held_back() {
         }
     })
     .await;
-    for (invalid, status) in [("fail", 502), ("pass", 200)] {
-        let response =
-            json!({ "json": { "remove": ["/internal"], "set": { "/by": "gateway" } }, "invalid_json": invalid });
-        let gateway = through(&origin, json!({ "response": response })).await;
-        let good = gateway.request(Method::GET, "/").header("accept-encoding", "gzip").send().await.expect(200);
-        assert_eq!(good.json(), json!({ "id": 1, "asked_encoding": "identity", "by": "gateway" }));
-        assert_eq!(good.header("content-length"), good.body.len().to_string());
-        assert_eq!(gateway.get("/text").await.expect(200).text(), "plain");
-        gateway.get("/bad").await.expect(status);
-    }
+    let response = json!({ "json": { "remove": ["/internal"], "set": { "/by": "gateway" } } });
+    let gateway = through(&origin, json!({ "response": response })).await;
+    let good = gateway.request(Method::GET, "/").header("accept-encoding", "gzip").send().await.expect(200);
+    assert_eq!(good.json(), json!({ "id": 1, "asked_encoding": "identity", "by": "gateway" }));
+    assert_eq!(good.header("content-length"), good.body.len().to_string());
+    assert_eq!(gateway.get("/text").await.expect(200).text(), "plain");
+    gateway.get("/bad").await.expect(502);
 }
 
 #[tokio::test]

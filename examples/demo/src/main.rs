@@ -68,7 +68,8 @@ fn demo() -> Result<()> {
 
 /// Ends the gateway, by its own way of ending, when the demo is told to end: once gently, a second time at once.
 async fn pass_on_signals(gateway: Pid) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return;
     };
     loop {
