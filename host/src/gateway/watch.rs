@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{debug, warn};
 
 /// Two equal snapshots this far apart: the change is whole, as far as anyone can tell from outside.
@@ -111,9 +112,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Watches the directories in which the files stand and those that symlinks lead to. Polling goes on where this fails.
 fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
     let wake = wake.clone();
-    // A full channel means that a wake-up is pending already.
-    let notified = move |_: notify::Result<notify::Event>| {
-        wake.try_send(()).unwrap_or_default();
+    let notified = move |event: notify::Result<Event>| {
+        if event.is_ok_and(|event| is_change(event.kind)) {
+            // A full channel means that a wake-up is pending already.
+            wake.try_send(()).unwrap_or_default();
+        }
     };
     let mut watcher = notify::recommended_watcher(notified)
         .inspect_err(|error| warn!(%error, "File notifications are not available; polling every second."))
@@ -124,6 +127,11 @@ fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher>
         }
     }
     Some(watcher)
+}
+
+/// Whether a notification is about a change. Those of mere reading would never end: looking at a directory is reading it.
+fn is_change(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 fn directories(watched: &Watched) -> Vec<PathBuf> {
@@ -142,4 +150,34 @@ fn directories(watched: &Watched) -> Vec<PathBuf> {
 fn parent(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
     Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{CreateKind, ModifyKind, RemoveKind};
+
+    #[test]
+    fn reading_is_no_change_and_finishing_to_write_is() {
+        assert!(!is_change(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!is_change(EventKind::Access(AccessKind::Read)));
+        assert!(!is_change(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+        assert!(is_change(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(is_change(EventKind::Create(CreateKind::Any)));
+        assert!(is_change(EventKind::Modify(ModifyKind::Any)));
+        assert!(is_change(EventKind::Remove(RemoveKind::Any)));
+    }
+
+    #[test]
+    fn a_change_between_reading_the_files_and_watching_them_is_not_missed() {
+        let dir = std::env::temp_dir().join(format!("sluicegate-watch-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let watched = Watched { config: None, plugins: dir.clone() };
+        let seen = snapshot(&watched);
+        std::fs::write(dir.join("late.wasm"), b"x").unwrap();
+        let (sender, changed) = sync_channel(1);
+        spawn(watched, seen, move || sender.try_send(()).ok().and(None)).unwrap();
+        changed.recv_timeout(Duration::from_secs(60)).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
