@@ -87,5 +87,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Check(options) => check::exec(&arguments.common.config, &options),
     };
+    crate::observe::output::STDOUT.flush();
+    crate::observe::output::STDERR.flush();
     exit.into()
 }

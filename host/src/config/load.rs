@@ -55,8 +55,13 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 
 fn read(path: &Path) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot read the configuration: {error}");
-    if std::fs::metadata(path).map_err(cannot)?.is_dir() {
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if metadata.is_dir() {
         return Err("cannot read the configuration: it is a directory".to_owned());
+    }
+    // Opening a named pipe would wait for a writer, perhaps for ever.
+    if !metadata.is_file() {
+        return Err("cannot read the configuration: it is not a file".to_owned());
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(cannot)?.take(CONFIG_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;

@@ -205,12 +205,18 @@ async fn control(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
         })
     };
     tokio::select! {
-        _ = terminate.recv() => std::process::exit(FORCED),
-        _ = interrupt.recv() => std::process::exit(FORCED),
+        _ = terminate.recv() => end_at_once(),
+        _ = interrupt.recv() => end_at_once(),
         done = drained => done.context("draining failed")?,
     }
     info!("Drained.");
     Ok(())
+}
+
+fn end_at_once() -> ! {
+    warn!("Told twice to end: running requests are cut off.");
+    crate::observe::output::STDERR.flush();
+    std::process::exit(FORCED)
 }
 
 /// The exit code of a gateway that was told twice to end.

@@ -52,7 +52,13 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
         tls_version: None,
         server_name: None,
     });
-    let (ahead, http2) = match tokio::time::timeout(config.limits.header_timeout, Ahead::read(&stream)).await {
+    let mut draining = drain.clone();
+    let first = tokio::select! {
+        first = tokio::time::timeout(config.limits.header_timeout, Ahead::read(&stream)) => first,
+        // Nothing was asked yet, so nothing is owed.
+        () = draining.wait() => return,
+    };
+    let (ahead, http2) = match first {
         Ok(Ok(Some(known))) => known,
         Ok(Ok(None)) | Err(_) => return,
         Ok(Err(error)) => {

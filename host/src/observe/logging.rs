@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
+use super::output::LogWriter;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
@@ -31,7 +33,7 @@ pub enum LoggingError {
 /// See [`LoggingError`].
 pub fn init(format: Format) -> Result<(), LoggingError> {
     let filter = filter(std::env::var("RUST_LOG").ok().as_deref())?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogWriter);
     let done = match format {
         Format::Text => lines.with_ansi(coloured()).try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

@@ -9,6 +9,7 @@ mod filter;
 mod gateway;
 mod histogram;
 pub mod logging;
+pub mod output;
 mod reason;
 mod sharded;
 mod traffic;

@@ -214,7 +214,8 @@ fn send(
     deadline: Option<Instant>,
 ) -> Response<ProxyBody> {
     ongoing.recording.outcome.status = Some(response.status());
-    let framing = if ongoing.arrival.head_only { Framing::None } else { framing };
+    let bodiless = ongoing.arrival.head_only || response.status() == StatusCode::NO_CONTENT;
+    let framing = if bodiless { Framing::None } else { framing };
     let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, deadline.map(Into::into));
     response.map(|()| body)
 }

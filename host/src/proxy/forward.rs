@@ -122,11 +122,15 @@ fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     values.next().filter(visible).filter(|_| values.next().is_none())
 }
 
-/// What a client may only claim about itself, also in the spellings with underscores that some servers take for the same.
+/// What a client may only claim about itself. Names with underscores are among it: servers that speak CGI take them for the
+/// same name with hyphens, and so for a field that a filter has checked or set.
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
+    if name.contains('_') {
+        return true;
+    }
     match name.as_bytes() {
-        [b'x', b'-' | b'_', ..] => {
+        [b'x', b'-', ..] => {
             matches!(name, "x-real-ip" | "x-request-id")
                 || name.get(2..).is_some_and(|rest| rest.starts_with("forwarded"))
         }

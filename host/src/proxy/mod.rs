@@ -142,6 +142,10 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
         return Err(ProxyError::TooManyHeaders);
     }
     let value = validate::authority(parts)?;
+    // Bytes beyond ASCII have to be percent-encoded (RFC 3986 §2.1).
+    if parts.uri.query().is_some_and(|query| !query.is_ascii()) {
+        return Err(BadRequest::InvalidTarget.into());
+    }
     let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
     let path = path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?;
     let view = RequestView {
@@ -266,9 +270,13 @@ fn internal_error() -> egress::ResponseHead {
 /// A response's head on its way to the client; its length is the one that the framing says.
 fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, close: bool) -> Response<()> {
     let mut response = Response::new(());
+    let head_status = head.status;
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    if let Framing::Length(length) = framing {
+    // A 204 has no body and says no length (RFC 9110 §8.6).
+    if let Framing::Length(length) = framing
+        && head_status != StatusCode::NO_CONTENT
+    {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     if close && arrival.version != Version::HTTP_2 {

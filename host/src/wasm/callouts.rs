@@ -9,8 +9,10 @@ use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, Name};
 pub(super) fn start(host: &mut HostState, call: Callout) -> Result<u32, Status> {
     let filter = host.spec.name.clone();
     if !host.spec.upstreams.contains(&call.upstream) {
-        let upstream = super::log::printable(call.upstream.as_bytes(), 64).into_owned();
-        tracing::warn!(filter = &*filter, upstream, "A filter calls an upstream that it was not granted.");
+        if host.log.may_warn() {
+            let upstream = super::log::printable(call.upstream.as_bytes(), 64).into_owned();
+            tracing::warn!(filter = &*filter, upstream, "A filter calls an upstream that it was not granted.");
+        }
         return Err(Status::BadArgument);
     }
     if [Name::Method, Name::Path, Name::Authority].iter().any(|name| call.headers.get(name).is_none()) {

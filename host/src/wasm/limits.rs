@@ -17,6 +17,11 @@ pub(super) const TABLE_ELEMENTS: usize = 100_000;
 pub(super) const LOG_LINE_BYTES: usize = 8 << 10;
 /// Log lines of one callback; what follows is counted, not kept.
 pub(super) const LOG_LINES: u32 = 100;
+/// Bytes of standard output and standard error that one callback may have looked at; the rest is dropped unread.
+pub(super) const OUTPUT_BYTES: usize = 1 << 20;
+/// Longest name of a metric that is looked at, and longest key and value of shared data: longer ones are refused unread.
+pub(super) const METRIC_NAME_BYTES: usize = 1024;
+pub(super) const SHARED_BYTES: u32 = 4 << 20;
 /// Error lines of a callback that are kept to explain its failure.
 pub(super) const LAST_WORDS: usize = 4;
 /// Bytes of serialised pairs (as in the C++ host).

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use super::limits::{LAST_WORDS, LOG_LINE_BYTES, LOG_LINES};
+use super::limits::{LAST_WORDS, LOG_LINE_BYTES, LOG_LINES, OUTPUT_BYTES};
 
 /// `proxy_log_level_t`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub(super) enum LogLevel {
 #[derive(Debug, Default)]
 pub(super) struct GuestLog {
     lines: u32,
+    /// Bytes of output looked at in this callback.
+    output: usize,
     last_words: VecDeque<String>,
     /// Unfinished lines on standard output and standard error.
     partial: [Vec<u8>; 2],
@@ -37,6 +39,7 @@ impl GuestLog {
     /// A new callback begins: a new budget, and nothing to explain yet.
     pub(super) fn begin(&mut self) {
         self.lines = 0;
+        self.output = 0;
         self.last_words.clear();
     }
     /// The callback is over: says what was not said.
@@ -73,6 +76,9 @@ impl GuestLog {
     }
     /// Bytes written to standard output (1) or standard error (2): logged line by line.
     pub(super) fn write(&mut self, error: bool, mut bytes: &[u8], speaker: Speaker<'_>) {
+        // Looking for line ends costs time that no deadline sees.
+        bytes = &bytes[..bytes.len().min(OUTPUT_BYTES.saturating_sub(self.output))];
+        self.output += bytes.len();
         let index = usize::from(error);
         let level = if error { LogLevel::Error } else { LogLevel::Info };
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -85,6 +91,11 @@ impl GuestLog {
         }
         let room = LOG_LINE_BYTES.saturating_sub(self.partial[index].len());
         self.partial[index].extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    /// The host has something to say about what the guest does; it counts as a line of the guest's. `false`: say nothing.
+    pub(super) fn may_warn(&mut self) -> bool {
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= LOG_LINES
     }
     /// The last error lines of this callback, unfinished ones included.
     pub(super) fn last_words(&self) -> Option<String> {

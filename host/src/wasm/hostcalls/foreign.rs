@@ -1,6 +1,5 @@
 //! Foreign functions: what this host offers beyond the ABI (sdk/HOST.md), and the few of Envoy's that filters call blindly.
 
-use std::io::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::metrics::parse_kind;
 use super::{Refused, Status, hostcall};
 use crate::filter::{Direction, Fault, FaultKind};
 use crate::wasm::host_state::{Effective, HostState};
-use crate::wasm::limits::LOG_LINE_BYTES;
+use crate::wasm::limits::{LOG_LINE_BYTES, METRIC_NAME_BYTES};
 use crate::wasm::log::printable;
 use crate::wasm::pairs;
 
@@ -53,7 +52,7 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
             Ok(Vec::new())
         }
         b"sluicegate.metric" => metric(host, arguments),
-        b"sluicegate.print" => print(host, arguments.0),
+        b"sluicegate.print" => Ok(print(arguments.0)),
         b"sluicegate.body" => body(host, arguments),
         b"sluicegate.fault" => fault(host, arguments.0),
         // Routes are chosen before filters run, properties need no declaration, and filter state is not kept.
@@ -114,7 +113,8 @@ fn kv_set(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Ref
 fn metric(host: &mut HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
     let [kind] = arguments.array()?;
     let kind = parse_kind(kind.into()).ok_or(Status::BadArgument)?;
-    let name = String::from_utf8_lossy(arguments.counted()?);
+    let name = arguments.counted()?;
+    let name = String::from_utf8_lossy(&name[..name.len().min(METRIC_NAME_BYTES)]);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let labels = pairs::decode(arguments.0).map_err(|_| Status::BadArgument)?;
     let labels: Vec<_> = labels.into_iter().map(|(key, value)| (text(key), text(value))).collect();
@@ -122,11 +122,11 @@ fn metric(host: &mut HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>,
 }
 
 /// One line of the gateway's standard output, which belongs to filters that write logs for machines.
-fn print(host: &HostState, line: &[u8]) -> Result<Vec<u8>, Refused> {
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{}", printable(line, LOG_LINE_BYTES)) {
-        tracing::debug!(filter = &*host.spec.name, %error, "A filter's line cannot be printed.");
-    }
-    Ok(Vec::new())
+fn print(line: &[u8]) -> Vec<u8> {
+    let mut line = printable(line, LOG_LINE_BYTES).into_owned();
+    line.push('\n');
+    crate::observe::output::STDOUT.line(line.into_bytes());
+    Vec::new()
 }
 
 fn body(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {

@@ -162,7 +162,7 @@ impl HostState {
             HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
         })?
     }
-    fn set_header(&self, map: Map, write: Write, key: &[u8], value: &[u8]) {
+    fn set_header(&mut self, map: Map, write: Write, key: &[u8], value: &[u8]) {
         let Some(field) = parse(map, key, value) else { return self.dropped_field(key) };
         self.edit_map(map, |headers| {
             // There is one of each pseudo header, whatever a guest adds.
@@ -174,17 +174,14 @@ impl HostState {
         });
     }
     /// Replaces a whole map. Pseudo headers that a guest leaves out stay as they are.
-    fn set_pairs(&self, map: Map, pairs: &[Pair<'_>]) {
-        let fields: Vec<Field> = pairs
-            .iter()
-            .filter_map(|(key, value)| {
-                let field = parse(map, key, value);
-                if field.is_none() {
-                    self.dropped_field(key);
-                }
-                field
-            })
-            .collect();
+    fn set_pairs(&mut self, map: Map, pairs: &[Pair<'_>]) {
+        let mut fields: Vec<Field> = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            match parse(map, key, value) {
+                Some(field) => fields.push(field),
+                None => self.dropped_field(key),
+            }
+        }
         self.edit_map(map, |headers| {
             let pseudo = |field: &&Field| field.name.is_pseudo();
             let kept =
@@ -205,7 +202,10 @@ impl HostState {
             self.late_write("a header map");
         }
     }
-    fn dropped_field(&self, key: &[u8]) {
+    fn dropped_field(&mut self, key: &[u8]) {
+        if !self.log.may_warn() {
+            return;
+        }
         let name = crate::wasm::log::printable(key, 64);
         tracing::warn!(
             filter = &*self.spec.name,

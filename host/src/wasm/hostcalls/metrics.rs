@@ -6,6 +6,7 @@ use wasmtime::{Caller, Linker};
 use super::{Refused, Status, hostcall};
 use crate::state::{MetricError, MetricKind};
 use crate::wasm::host_state::HostState;
+use crate::wasm::limits::METRIC_NAME_BYTES;
 
 /// The id of the metric that counts nothing.
 const NOTHING: u32 = u32::MAX;
@@ -18,7 +19,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
                 let kind = parse_kind(kind).ok_or(Status::BadArgument)?;
-                let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
+                let name = memory.bytes(name, name_size)?;
+                let name = String::from_utf8_lossy(&name[..name.len().min(METRIC_NAME_BYTES)]);
                 let id = host.define_metric(kind, &name, &[]);
                 guest.write_u32(result, id)
             })
@@ -70,12 +72,14 @@ impl HostState {
         if let Some(id) = id.ok().and_then(|id| self.metrics.hand_out(id)) {
             return id;
         }
-        let name = crate::wasm::log::printable(name.as_bytes(), 64);
-        tracing::warn!(
-            filter = &*self.spec.name,
-            name = &*name,
-            "A metric of a filter cannot be had; it counts nothing."
-        );
+        if self.log.may_warn() {
+            let name = crate::wasm::log::printable(name.as_bytes(), 64);
+            tracing::warn!(
+                filter = &*self.spec.name,
+                name = &*name,
+                "A metric of a filter cannot be had; it counts nothing."
+            );
+        }
         NOTHING
     }
     /// The process's id of a metric that this instance has defined; `None` for the one that counts nothing.

@@ -6,6 +6,7 @@ use wasmtime::{Caller, Linker};
 use super::{Status, hostcall};
 use crate::state::SetError;
 use crate::wasm::host_state::HostState;
+use crate::wasm::limits::SHARED_BYTES;
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -27,13 +28,20 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         |caller: Caller<'_, HostState>, key: u32, key_size: u32, value: u32, value_size: u32, cas: u32| {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
-                let value = Bytes::copy_from_slice(memory.bytes(value, value_size)?);
-                match host.services.data.set(host.vm_id(), memory.bytes(key, key_size)?, value, cas) {
+                let (key, value) = (memory.bytes(key, key_size)?, memory.bytes(value, value_size)?);
+                let stored = if key_size.max(value_size) > SHARED_BYTES {
+                    Err(SetError::Full)
+                } else {
+                    host.services.data.set(host.vm_id(), key, Bytes::copy_from_slice(value), cas)
+                };
+                match stored {
                     Ok(()) => Ok(()),
                     Err(SetError::CasMismatch) => Err(Status::CasMismatch.into()),
                     Err(SetError::Full) => {
                         // SDKs know OK and CAS_MISMATCH only, and a guest that is told to try again would do so for ever.
-                        tracing::warn!(filter = &*host.spec.name, "Shared data is full; a value was not stored.");
+                        if host.log.may_warn() {
+                            tracing::warn!(filter = &*host.spec.name, "Shared data is full; a value was not stored.");
+                        }
                         Ok(())
                     }
                 }

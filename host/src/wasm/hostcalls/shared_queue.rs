@@ -15,7 +15,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         |caller: Caller<'_, HostState>, name: u32, name_size: u32, result: u32| {
             hostcall(caller, |guest| {
                 let (memory, host) = guest.split();
-                let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
+                let name = queue_name(memory.bytes(name, name_size)?);
                 let id = queues::register(host, &name)?;
                 guest.write_u32(result, id)
             })
@@ -29,7 +29,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 let (memory, host) = guest.split();
                 let vm_id = String::from_utf8_lossy(memory.bytes(vm_id, vm_id_size)?);
                 let vm_id = if vm_id.is_empty() { host.vm_id() } else { &vm_id };
-                let name = String::from_utf8_lossy(memory.bytes(name, name_size)?);
+                let name = queue_name(memory.bytes(name, name_size)?);
                 let id = host.services.queues.resolve(vm_id, &name).ok_or(Status::NotFound)?;
                 let id = host.queues.hand_out(id).ok_or(Status::NotFound)?;
                 guest.write_u32(result, id)
@@ -69,4 +69,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         },
     )?;
     Ok(())
+}
+
+/// A queue's name; beyond the bound nothing is looked at.
+fn queue_name(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(crate::wasm::limits::METRIC_NAME_BYTES)])
 }
