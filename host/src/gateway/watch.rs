@@ -5,12 +5,13 @@
 //! a slow poll finds what notifications miss (network file systems, bind mounts).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{debug, warn};
 
@@ -112,8 +113,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Watches the directories in which the files stand and those that symlinks lead to. Polling goes on where this fails.
 fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
     let wake = wake.clone();
+    let config = watched.config.as_ref().and_then(|file| file.file_name()).map(ToOwned::to_owned);
     let notified = move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| is_change(event.kind)) {
+        if event.is_ok_and(|event| is_change(event.kind) && concerns(&event, config.as_deref())) {
             // A full channel means that a wake-up is pending already.
             wake.try_send(()).unwrap_or_default();
         }
@@ -132,6 +134,19 @@ fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher>
 /// Whether a notification is about a change. Those of mere reading would never end: looking at a directory is reading it.
 fn is_change(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+/// Whether an event may be about a watched file. Writing to other files, such as a log beside the configuration, is not; names
+/// that come, go or move may be links on the way to one.
+fn concerns(event: &Event, config: Option<&OsStr>) -> bool {
+    let watched =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm") || path.file_name() == config;
+    let written = match event.kind {
+        EventKind::Modify(ModifyKind::Name(_)) => false,
+        EventKind::Modify(_) | EventKind::Access(_) => true,
+        _ => false,
+    };
+    !written || event.paths.is_empty() || event.paths.iter().any(watched)
 }
 
 fn directories(watched: &Watched) -> Vec<PathBuf> {
@@ -155,7 +170,7 @@ fn parent(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notify::event::{CreateKind, ModifyKind, RemoveKind};
+    use notify::event::{CreateKind, DataChange, RemoveKind, RenameMode};
 
     #[test]
     fn reading_is_no_change_and_finishing_to_write_is() {
@@ -166,6 +181,20 @@ mod tests {
         assert!(is_change(EventKind::Create(CreateKind::Any)));
         assert!(is_change(EventKind::Modify(ModifyKind::Any)));
         assert!(is_change(EventKind::Remove(RemoveKind::Any)));
+    }
+
+    #[test]
+    fn a_log_beside_the_configuration_wakes_nobody() {
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let event = |kind, name: &str| Event::new(kind).add_path(PathBuf::from(name));
+        let config = Some(OsStr::new("gateway.json"));
+        assert!(!concerns(&event(data, "/etc/sluicegate/access.log"), config));
+        assert!(concerns(&event(data, "/etc/sluicegate/gateway.json"), config));
+        assert!(concerns(&event(data, "/etc/sluicegate/plugins/hello.wasm"), config));
+        assert!(concerns(
+            &event(EventKind::Modify(ModifyKind::Name(RenameMode::Any)), "/etc/sluicegate/..data"),
+            config
+        ));
     }
 
     #[test]

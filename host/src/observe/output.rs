@@ -9,6 +9,11 @@ use std::time::Duration;
 
 /// Lines that wait for their reader.
 const QUEUE: usize = 8192;
+/// How long lines are gathered before they are written together: waking the writer for each would cost the worker more than
+/// the line.
+const GATHER: Duration = Duration::from_millis(5);
+/// Bytes that are written at once, at most.
+const BATCH: usize = 64 << 10;
 /// How long the end of the process waits for a reader.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -70,15 +75,25 @@ impl Output {
 }
 
 fn write_all(messages: &Receiver<Message>, mut stream: impl Write) {
-    while let Ok(message) = messages.recv() {
-        match message {
-            // A stream that is closed has no reader; there is nobody to tell.
-            Message::Line(line) => stream.write_all(&line).unwrap_or_default(),
-            Message::Flush(done) => {
-                stream.flush().unwrap_or_default();
-                done.try_send(()).unwrap_or_default();
+    let mut batch = Vec::new();
+    while let Ok(first) = messages.recv() {
+        let mut flushed = Vec::new();
+        for message in std::iter::once(first).chain(messages.try_iter()) {
+            match message {
+                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::Flush(done) => flushed.push(done),
+            }
+            if batch.len() >= BATCH {
+                break;
             }
         }
+        // A stream that is closed has no reader; there is nobody to tell.
+        stream.write_all(&batch).and_then(|()| stream.flush()).unwrap_or_default();
+        batch.clear();
+        for done in flushed {
+            done.try_send(()).unwrap_or_default();
+        }
+        std::thread::park_timeout(GATHER);
     }
 }
 

@@ -203,7 +203,10 @@ fn skip(bytes: &mut &[u8], left: &mut u64) -> bool {
 
 /// At most as many digits as any length has: a longer number may be one of which the end was cut off.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(digits).ok().filter(|_| digits.len() <= LENGTH_DIGITS).filter(|_| digits.iter().all(u8::is_ascii_digit))?;
+    let text = std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| digits.len() <= LENGTH_DIGITS)
+        .filter(|_| digits.iter().all(u8::is_ascii_digit))?;
     text.parse().ok()
 }
 
