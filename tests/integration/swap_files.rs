@@ -130,19 +130,19 @@ fn edit(site: &Site, change: impl FnOnce(&mut Value)) {
 #[tokio::test]
 async fn a_truncated_file_is_refused() {
     let whole = version_guest(2);
-    is_refused("version", |site| site.drop_in("version", &whole[..whole.len() / 2])).await;
+    is_refused("version\\\"", |site| site.drop_in("version", &whole[..whole.len() / 2])).await;
 }
 
 #[tokio::test]
 async fn an_empty_file_and_one_that_is_no_module_are_refused() {
-    is_refused("version", |site| site.drop_in("version", b"")).await;
-    is_refused("version", |site| site.drop_in("version", b"#!/bin/sh\necho hello\n")).await;
+    is_refused("version\\\"", |site| site.drop_in("version", b"")).await;
+    is_refused("version\\\"", |site| site.drop_in("version", b"#!/bin/sh\necho hello\n")).await;
 }
 
 #[tokio::test]
 async fn a_module_without_a_needed_export_is_refused() {
     let module = Wat::new().without("proxy_on_memory_allocate");
-    is_refused("version", |site| site.drop_in("version", module.build())).await;
+    is_refused("version\\\"", |site| site.drop_in("version", module.build())).await;
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_module_that_traps_or_loops_at_its_start_is_refused() {
 
 #[tokio::test]
 async fn a_plugin_that_is_in_use_and_nowhere_else_cannot_be_taken_away() {
-    is_refused("version", |site| site.take_out("version")).await;
+    is_refused("version\\\"", |site| site.take_out("version")).await;
 }
 
 #[tokio::test]

@@ -86,8 +86,15 @@ impl Reloader {
         let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
         let gone = self.listening.gone(&generation.config);
         self.listening.update(&bound, &gone);
-        let addresses = bound.iter().map(|bound| bound.actual).collect();
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.actual).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
+        for address in &addresses {
+            info!(%address, "Listening.");
+        }
+        let (old, new) = (&self.current.config, &generation.config);
+        if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
+            warn!("Changes of \"admin\" and \"limits.workers\" need a restart.");
+        }
         self.report(&generation, &adopted);
         self.status.published(&generation);
         self.metrics.reload_succeeded(generation.number);
@@ -168,6 +175,8 @@ fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<Socke
 
 /// Tells on standard output where requests go; the last line says that they are served.
 fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+    // Whoever reads both streams sees what led here before the word that it is done.
+    crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
     let mut text = String::new();
     for address in addresses {

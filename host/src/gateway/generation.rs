@@ -94,7 +94,7 @@ impl Builder {
         Ok(Generation {
             number: previous.map_or(1, |old| old.number + 1),
             router: Arc::new(Router::new(&loaded.config.routes)),
-            changes: changes(previous, &plugins, &configure),
+            changes: changes(previous, &plugins, &configure, &self.library),
             config: Arc::new(loaded.config),
             global,
             routes,
@@ -212,6 +212,7 @@ fn changes(
     previous: Option<&Generation>,
     plugins: &BTreeMap<Arc<str>, Arc<Plugin>>,
     configure: &BTreeMap<Arc<str>, Duration>,
+    library: &Library,
 ) -> Vec<Change> {
     let empty = BTreeMap::new();
     let before = previous.map_or(&empty, |old| &old.plugins);
@@ -224,7 +225,7 @@ fn changes(
             plugin: Arc::clone(name),
             old: old.map(|old| Arc::clone(&old.digest)),
             new: Some(Arc::clone(&plugin.digest)),
-            compile: plugin.compile_time,
+            compile: library.compile_time(plugin),
             configure: configure.get(name).copied().unwrap_or_default(),
         })
     });

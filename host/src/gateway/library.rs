@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -19,16 +20,19 @@ pub(super) struct Library {
     dir: PathBuf,
     /// By digest: what the current and the previous generation use, so that going back costs nothing.
     compiled: HashMap<String, Arc<Plugin>>,
+    /// What was compiled since the directory was last set, and not taken from `compiled`.
+    fresh: Vec<Arc<Plugin>>,
 }
 
 impl Library {
     pub(super) fn new(engine: Engine, dir: PathBuf) -> Self {
-        Self { engine, dir, compiled: HashMap::new() }
+        Self { engine, dir, compiled: HashMap::new(), fresh: Vec::new() }
     }
 
     /// Looks in another directory from now on.
     pub(super) fn look_in(&mut self, dir: &Path) {
         dir.clone_into(&mut self.dir);
+        self.fresh.clear();
     }
 
     /// The names that exist, for suggestions.
@@ -55,6 +59,12 @@ impl Library {
         Some(self.compile(name, &bytes))
     }
 
+    /// How long a plugin took to compile for this build; nothing when it was known.
+    pub(super) fn compile_time(&self, plugin: &Arc<Plugin>) -> Duration {
+        let fresh = self.fresh.iter().any(|fresh| Arc::ptr_eq(fresh, plugin));
+        if fresh { plugin.compile_time } else { Duration::ZERO }
+    }
+
     /// Forgets what is not among `keep`.
     pub(super) fn retain(&mut self, keep: &[Arc<Plugin>]) {
         self.compiled.retain(|_, plugin| keep.iter().any(|kept| Arc::ptr_eq(kept, plugin)));
@@ -68,6 +78,7 @@ impl Library {
         }
         let plugin = Arc::new(self.engine.load(name, bytes)?);
         self.compiled.insert(key, Arc::clone(&plugin));
+        self.fresh.push(Arc::clone(&plugin));
         Ok(plugin)
     }
 }
