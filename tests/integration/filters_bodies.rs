@@ -137,7 +137,10 @@ async fn pause_from_headers_means_that_nothing_more_is_called() {
     gateway.wait_for_log("saw delete").await;
     let log = gateway.log.all();
     let place = |text: &str| log.iter().position(|line| line.contains(text));
-    assert!(place("answered").is_some() && place("answered") < place("saw request_body"), "the body was shown before the filter was resumed");
+    assert!(
+        place("answered").is_some() && place("answered") < place("saw request_body"),
+        "the body was shown before the filter was resumed"
+    );
     assert_eq!(origin.last().text(), "body");
 }
 
