@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::engine::Stream;
 use crate::headers::Headers;
 use crate::host::Map;
-use crate::property;
+use crate::property::{self, Property};
 use crate::request::Request;
 use crate::response;
 
@@ -92,7 +92,13 @@ impl End {
     /// A property of the exchange, in the host's encoding.
     #[must_use]
     pub fn property(&self, path: &[&str]) -> Option<Bytes> {
-        property::bytes(path)
+        property::one(path).map(Bytes::from)
+    }
+
+    /// Several properties, in the order of `paths`: one hostcall for all where the host can do that.
+    #[must_use]
+    pub fn properties(&self, paths: &[&[&str]]) -> Vec<Option<Property>> {
+        property::many(paths)
     }
 
     /// A property of the exchange that is a text; none when it is missing or empty.

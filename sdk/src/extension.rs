@@ -22,6 +22,8 @@ pub(crate) const METRIC: Extension = Extension { name: "sluicegate.metric", bit:
 pub(crate) const PRINT: Extension = Extension { name: "sluicegate.print", bit: 64 };
 pub(crate) const BODY: Extension = Extension { name: "sluicegate.body", bit: 128 };
 pub(crate) const FAULT: Extension = Extension { name: "sluicegate.fault", bit: 256 };
+pub(crate) const FIELDS: Extension = Extension { name: "sluicegate.fields", bit: 512 };
+pub(crate) const PROPERTIES: Extension = Extension { name: "sluicegate.properties", bit: 1024 };
 
 thread_local! {
     static MISSING: Cell<u16> = const { Cell::new(0) };

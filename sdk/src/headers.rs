@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 
+use crate::extension;
 use crate::host::{HOST, Host, Map};
 use crate::pairs::Pairs;
 
@@ -39,10 +40,15 @@ impl Headers<'_> {
     /// The values of all fields called `name`, in order.
     #[must_use]
     pub fn get_all(&self, name: &str) -> Vec<HeaderValue> {
-        self.iter()
-            .filter(|(field, _)| field.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
-            .collect()
+        let arguments = [&[self.map as u8], name.as_bytes()].concat();
+        match extension::call(extension::FIELDS, &arguments) {
+            Ok(fields) => HeaderIter::new(fields).map(|(_, value)| value).collect(),
+            Err(_) => self
+                .iter()
+                .filter(|(field, _)| field.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+                .map(|(_, value)| value)
+                .collect(),
+        }
     }
 
     /// Whether there is a field called `name`.

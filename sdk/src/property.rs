@@ -5,26 +5,93 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::extension;
 use crate::host::{HOST, Host};
 
 /// The property a filter sets to say who the client is. A single part, because not every host finds longer paths again.
 const CONSUMER: &[&str] = &["consumer"];
 
-pub(crate) fn bytes(path: &[&str]) -> Option<Bytes> {
-    HOST.property(path)
+/// A property's value, in the host's encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property(Bytes);
+
+impl Property {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As an integer: 8 bytes, little-endian. Some hosts write it in decimal.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match <[u8; 8]>::try_from(&self.0[..]) {
+            Ok(number) => Some(u64::from_le_bytes(number)),
+            Err(_) => std::str::from_utf8(&self.0).ok()?.parse().ok(),
+        }
+    }
+
+    /// As a text; none when it is empty, or not UTF-8.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        String::from_utf8(self.0.into()).ok().filter(|text| !text.is_empty())
+    }
+
+    /// As an address, with or without a port.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok()
+    }
+}
+
+impl From<Property> for Bytes {
+    fn from(property: Property) -> Self {
+        property.0
+    }
+}
+
+pub(crate) fn one(path: &[&str]) -> Option<Property> {
+    HOST.property(path).map(Property)
+}
+
+/// Several at once, in the order of `paths`.
+pub(crate) fn many(paths: &[&[&str]]) -> Vec<Option<Property>> {
+    let mut arguments = Vec::with_capacity(paths.len() * 32);
+    for path in paths {
+        let length = path.iter().map(|part| part.len() + 1).sum::<usize>().saturating_sub(1);
+        arguments.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        for (index, part) in path.iter().enumerate() {
+            arguments.extend_from_slice(if index > 0 { b"\0" } else { b"" });
+            arguments.extend_from_slice(part.as_bytes());
+        }
+    }
+    match extension::call(extension::PROPERTIES, &arguments) {
+        Ok(answer) => listed(&answer, paths.len()),
+        Err(_) => paths.iter().map(|path| one(path)).collect(),
+    }
+}
+
+/// An answer's values: each behind its length, or the greatest of lengths for what is not known.
+fn listed(answer: &Bytes, count: usize) -> Vec<Option<Property>> {
+    let mut at = 0;
+    let mut next = || {
+        let length = u32::from_le_bytes(answer.get(at..at + 4)?.try_into().ok()?);
+        at += 4;
+        let end = at.checked_add(usize::try_from(length).ok().filter(|_| length != u32::MAX)?)?;
+        let value = (end <= answer.len()).then(|| answer.slice(at..end))?;
+        at = end;
+        Some(Property(value))
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 pub(crate) fn text(path: &[&str]) -> Option<String> {
-    String::from_utf8(bytes(path)?.into()).ok().filter(|text| !text.is_empty())
+    one(path)?.text()
 }
 
-/// An integer: 8 bytes, little-endian. Some hosts write it in decimal.
 pub(crate) fn number(path: &[&str]) -> Option<u64> {
-    let value = bytes(path)?;
-    match <[u8; 8]>::try_from(&value[..]) {
-        Ok(number) => Some(u64::from_le_bytes(number)),
-        Err(_) => std::str::from_utf8(&value).ok()?.parse().ok(),
-    }
+    one(path)?.number()
 }
 
 /// A duration: nanoseconds.
@@ -34,8 +101,7 @@ pub(crate) fn duration(path: &[&str]) -> Option<Duration> {
 
 /// `source.address`: with or without a port.
 pub(crate) fn client_ip() -> Option<IpAddr> {
-    let address = text(&["source", "address"])?;
-    address.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| address.parse()).ok()
+    one(&["source", "address"])?.ip()
 }
 
 pub(crate) fn consumer() -> Option<String> {

@@ -170,7 +170,7 @@ impl Request {
     /// A property of the exchange, in the host's encoding.
     #[must_use]
     pub fn property(&self, path: &[&str]) -> Option<Bytes> {
-        property::bytes(path)
+        property::one(path).map(Bytes::from)
     }
 
     /// A property of the exchange that is a text; none when it is missing or empty.

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle as TaskHandle, LocalSet};
+use tokio::task::JoinHandle as TaskHandle;
 use tracing::{debug, error, warn};
 
 use super::generation::Generation;
@@ -127,11 +128,11 @@ struct Shared {
 
 impl Shared {
     fn run(self, commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
             Err(error) => return warn!(%error, worker = self.index, "The worker's runtime does not start."),
         };
-        LocalSet::new().block_on(&runtime, Worker::new(self).serve(commands, inbox));
+        runtime.block_on(Worker::new(self).serve(commands, inbox));
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Sockets {
 
 impl Worker {
     /// Serves until draining, then until the last connection has ended or the configuration's drain timeout has passed;
-    /// what is open then is closed. Must run within a [`tokio::task::LocalSet`].
+    /// what is open then is closed. Must run on a [`tokio::runtime::LocalRuntime`].
     ///
     /// # Errors
     /// A listener cannot be used.

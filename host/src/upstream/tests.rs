@@ -10,16 +10,16 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 
 use super::{Tls, Upstreams, WorkerCallouts};
 use crate::config;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, Headers, Name};
 
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs");
     });
 }

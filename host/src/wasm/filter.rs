@@ -33,7 +33,7 @@ struct Failures {
 
 impl WorkerFilter {
     /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance
-    /// starts). Timers and queue events of guests need a [`tokio::task::LocalSet`] around the worker.
+    /// starts). Timers and queue events of guests need a [`tokio::runtime::LocalRuntime`] around the worker.
     #[must_use]
     pub fn new(spec: Arc<FilterSpec>, state: Arc<State>, callouts: Rc<dyn Callouts>) -> Rc<Self> {
         let filter = Self {

@@ -1,21 +1,24 @@
 //! JSON Web Tokens (RFC 7519, with the advice of RFC 8725). `jsonwebtoken` reads and verifies them; here a key decides the
 //! algorithm, and nothing in a token's header is fetched or believed.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use jsonwebtoken::crypto::verify;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, decode_header};
 use sluicegate_sdk::prelude::*;
 
 use crate::config::{JwtConfig, KeyConfig};
 use crate::jwks::Remote;
-use crate::secrets::{Recent, fingerprint};
+use crate::secrets::Recent;
 
 /// Longest token that is looked at, bytes.
 const MAX_TOKEN: usize = 16 * 1024;
+/// Longest token that is remembered once it is verified, bytes.
+const MAX_REMEMBERED_TOKEN: usize = 4 * 1024;
 /// Most keys of a set that are used.
 const MAX_KEYS: usize = 64;
 /// Most keys that are tried on one token: only keys without names make it more than one.
@@ -95,8 +98,10 @@ pub(crate) struct Issuer {
     pub(crate) config: JwtConfig,
     names: Vec<String>,
     audiences: Vec<String>,
-    /// Claims whose public-key signature was right; verifying one takes up to a millisecond.
-    recent: Recent<Rc<Json>>,
+    /// Claims by tokens whose signature was right; verifying one takes up to a millisecond.
+    recent: Recent<String, Rc<Json>>,
+    /// Which fetch of the keys they were verified with.
+    keys_of_recent: Cell<u64>,
 }
 
 impl Issuer {
@@ -121,7 +126,7 @@ impl Issuer {
         let names = config.issuer.take().into_iter().flatten().collect();
         let audiences = config.audience.take().into_iter().flatten().collect();
         let remote = config.jwks.take().map(|jwks| Remote::new(jwks, algorithms));
-        Ok(Self { keys, remote, config, names, audiences, recent: Recent::new() })
+        Ok(Self { keys, remote, config, names, audiences, recent: Recent::new(), keys_of_recent: Cell::new(0) })
     }
 
     /// Whether there is any key.
@@ -134,24 +139,27 @@ impl Issuer {
         if text.len() > MAX_TOKEN {
             return Err("malformed");
         }
+        let now = now();
+        // Keys may have gone with the last fetch, and with them the trust in what they signed.
+        let generation = self.remote.as_ref().map_or(0, Remote::generation);
+        if self.keys_of_recent.replace(generation) != generation {
+            self.recent.clear();
+        }
+        let claims = match self.recent.get(text, now) {
+            Some(claims) => claims,
+            None => self.verified(text, now)?,
+        };
+        self.check(&claims, now)?;
+        Ok(claims)
+    }
+
+    fn verified(&self, text: &str, now: SystemTime) -> Result<Rc<Json>, Refusal> {
         let header = decode_header(text).map_err(|_| "malformed")?;
         // Extensions that must be understood (RFC 7515 §4.1.11) and unencoded payloads (RFC 7797) are not.
         if header.crit.is_some() || header.extras.inner().contains_key("b64") {
             return Err("algorithm");
         }
-        let claims = self.verified(text, &header)?;
-        self.check(&claims, now())?;
-        Ok(claims)
-    }
-
-    fn verified(&self, text: &str, header: &Header) -> Result<Rc<Json>, Refusal> {
         let remote = self.remote.as_ref().map(Remote::keys).unwrap_or_default();
-        // An HMAC costs no more than the fingerprint that would save it.
-        let generation = self.remote.as_ref().map_or(0, Remote::generation).to_le_bytes();
-        let entry = (header.alg != Algorithm::HS256).then(|| fingerprint(&generation, text.as_bytes()));
-        if let Some(claims) = entry.and_then(|entry| self.recent.get(&entry)) {
-            return Ok(claims);
-        }
         let fits = |key: &&Key| {
             key.algorithm == header.alg && (key.id.is_none() || header.kid.is_none() || key.id == header.kid)
         };
@@ -166,8 +174,8 @@ impl Issuer {
         // Not insecure here, behind the signature. Its own checks of claims would use another clock than the host's.
         let claims = insecure_decode_claims(text).map_err(|_| "malformed")?;
         let claims = Rc::new(Json::Object(claims));
-        if let Some(entry) = entry {
-            self.recent.insert(entry, Rc::clone(&claims));
+        if text.len() <= MAX_REMEMBERED_TOKEN {
+            self.recent.insert(text.to_owned(), Rc::clone(&claims), now);
         }
         Ok(claims)
     }

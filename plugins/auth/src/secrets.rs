@@ -1,7 +1,9 @@
 //! API keys, and HTTP Basic (RFC 7617) against hashed passwords.
 
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -20,35 +22,42 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 1024;
 
 /// SHA-256 of a credential.
-pub(crate) type Fingerprint = [u8; 32];
+type Fingerprint = [u8; 32];
 
 /// The fingerprint of two texts. The length of the first is part of it, so that ("ab", "c") is not ("a", "bc").
-pub(crate) fn fingerprint(first: &[u8], second: &[u8]) -> Fingerprint {
+fn fingerprint(first: &[u8], second: &[u8]) -> Fingerprint {
     Sha256::new().chain_update(first.len().to_le_bytes()).chain_update(first).chain_update(second).finalize().into()
 }
 
 /// What was verified a moment ago, so that the expensive part is not done again for every request. Failures are not remembered.
-pub(crate) struct Recent<T>(RefCell<HashMap<Fingerprint, (SystemTime, T)>>);
+pub(crate) struct Recent<K, T>(RefCell<HashMap<K, (SystemTime, T)>>);
 
-impl<T: Clone> Recent<T> {
+impl<K: Hash + Eq, T: Clone> Recent<K, T> {
     pub(crate) fn new() -> Self {
         Self(RefCell::default())
     }
 
-    pub(crate) fn get(&self, entry: &Fingerprint) -> Option<T> {
-        self.0.borrow().get(entry).filter(|(until, _)| now() < *until).map(|(_, value)| value.clone())
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, entry: &Q, now: SystemTime) -> Option<T>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.borrow().get(entry).filter(|(until, _)| now < *until).map(|(_, value)| value.clone())
     }
 
     /// When all places are taken, what has run out goes, and if nothing has, everything.
-    pub(crate) fn insert(&self, entry: Fingerprint, value: T) {
+    pub(crate) fn insert(&self, entry: K, value: T, now: SystemTime) {
         let mut entries = self.0.borrow_mut();
         if entries.len() >= MAX_REMEMBERED {
-            entries.retain(|_, (until, _)| now() < *until);
+            entries.retain(|_, (until, _)| now < *until);
         }
         if entries.len() >= MAX_REMEMBERED {
             entries.clear();
         }
-        entries.insert(entry, (now() + REMEMBERED, value));
+        entries.insert(entry, (now + REMEMBERED, value));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
     }
 }
 
@@ -89,7 +98,7 @@ impl ApiKeys {
 /// Users with their hashed passwords.
 pub(crate) struct Users {
     users: BTreeMap<String, String>,
-    recent: Recent<()>,
+    recent: Recent<Fingerprint, ()>,
 }
 
 impl Users {
@@ -116,10 +125,11 @@ impl Users {
         // A user who does not exist takes as long as one who does.
         let (_, hash) = user.or_else(|| self.users.first_key_value())?;
         let entry = fingerprint(name.as_bytes(), password.as_bytes());
-        if self.recent.get(&entry).is_none() {
+        let now = now();
+        if self.recent.get(&entry, now).is_none() {
             let right = bcrypt::verify(password, hash).unwrap_or(false);
             user.filter(|_| right)?;
-            self.recent.insert(entry, ());
+            self.recent.insert(entry, (), now);
         }
         user.map(|(name, _)| name.as_str())
     }

@@ -17,6 +17,17 @@ use sluicegate_sdk::prelude::*;
 
 use policy::{Fields, Policy};
 
+/// What an answer can say about CORS (Fetch standard §3.2.3; Private Network Access §3.1).
+const ANSWERS: [&str; 7] = [
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-allow-private-network",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
 /// Which pages may call.
 #[derive(Config)]
 pub struct CorsConfig {
@@ -89,8 +100,8 @@ impl Filter for Cors {
             return Ok(());
         }
         // What an upstream says about CORS does not count.
-        for (name, _) in res.headers().iter().filter(|(name, _)| name.as_bytes().starts_with(b"access-control-")) {
-            res.headers().remove(&name.to_string_lossy());
+        for name in ANSWERS {
+            res.headers().remove(name);
         }
         for (name, value) in verdict.fields {
             res.headers().set(name, value);

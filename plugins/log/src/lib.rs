@@ -10,6 +10,7 @@
 //! { "template": "{client_ip} \"{method} {path}\" {status} {duration_ms}ms", "sample": 0.1 }
 //! ```
 
+mod fact;
 mod record;
 mod redact;
 #[cfg(test)]
@@ -20,8 +21,10 @@ use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use sluicegate_sdk::prelude::*;
+use sluicegate_sdk::{Bytes, Property};
 
-use record::{Format, Value};
+use fact::{Fact, Kind};
+use record::{Field, Format, Value};
 use redact::Redaction;
 
 /// What is written about which requests.
@@ -63,6 +66,8 @@ pub struct Log {
     only: Vec<RangeInclusive<u16>>,
     sample: f64,
     format: Format,
+    /// The properties of its facts, in order.
+    facts: Vec<&'static [&'static str]>,
     redaction: Redaction,
 }
 
@@ -80,62 +85,75 @@ impl Filter for Log {
         }
         let only = config.only.iter().map(|text| statuses(text)).collect::<Result<Vec<_>>>()?;
         let redaction = Redaction::new(&config.redact.headers, &config.redact.query);
-        Ok(Self { only, sample: config.sample, format, redaction })
+        let path = |field: &Field| match field {
+            Field::Fact(fact) => Some(fact.path),
+            Field::RequestHeader { .. } | Field::ResponseHeader { .. } => None,
+        };
+        let facts = format.fields.iter().filter_map(path).collect();
+        Ok(Self { only, sample: config.sample, format, facts, redaction })
     }
 
     fn done(&self, end: &End) {
-        // One that ended without a response (status 0) is nobody's class and passes `only`.
-        let status = end.status();
-        let listed = status == 0 || self.only.is_empty() || self.only.iter().any(|range| range.contains(&status));
-        if listed && (self.sample >= 1.0 || place(&end.request().id()) < self.sample) {
-            print_line(&self.format.line(|field| self.value(end, field)));
+        if self.is_listed(end) && (self.sample >= 1.0 || place(&end.request().id()) < self.sample) {
+            let mut known = end.properties(&self.facts).into_iter();
+            print_line(&self.format.line(|field| match field {
+                Field::Fact(fact) => self.fact(end, fact, known.next().flatten()),
+                Field::RequestHeader { name, .. } => self.header(name, end.request_headers()),
+                Field::ResponseHeader { name, .. } => self.header(name, end.response_headers()),
+            }));
         }
     }
 }
 
 impl Log {
-    /// What is known of a field when the request is over.
-    fn value(&self, end: &End, field: &str) -> Option<Value> {
-        let text = match field {
-            "status" => return Some(Value::Number(end.status().to_string())),
-            "duration_ms" => return Some(Value::Number(format!("{:.3}", end.duration().as_secs_f64() * 1000.0))),
-            "request_size" => return Some(Value::Number(end.request_size().to_string())),
-            "response_size" => return Some(Value::Number(end.response_size().to_string())),
-            "time" => humantime::format_rfc3339_micros(arrival(end)).to_string(),
-            "method" => end.method(),
-            "scheme" => end.property_str(&["request", "scheme"])?,
-            "host" => end.property_str(&["request", "host"])?,
-            "path" => end.request().path_only(),
-            "query" => self.redaction.query(end.path().split_once('?')?.1),
-            "route" => end.request().route(),
-            "protocol" => end.property_str(&["request", "protocol"])?,
-            "client_ip" => end.request().client_ip()?.to_string(),
-            "user_agent" => header(end.request_headers(), "user-agent")?,
-            "referer" => self.redaction.url(&header(end.request_headers(), "referer")?),
-            "request_id" => end.request().id(),
-            "consumer" => end.consumer()?,
-            "upstream" => end.property_str(&["cluster_name"])?,
-            "upstream_address" => end.property_str(&["upstream", "address"])?,
-            "details" => end.details(),
-            name => {
-                let request = name.strip_prefix("request.header.").map(|name| (end.request_headers(), name));
-                let response = || name.strip_prefix("response.header.").map(|name| (end.response_headers(), name));
-                let (headers, name) = request.or_else(response)?;
-                self.redaction.header(name, header(headers, name)?)
+    /// One that ended without a response (status 0) is nobody's class and passes `only`.
+    fn is_listed(&self, end: &End) -> bool {
+        if self.only.is_empty() {
+            return true;
+        }
+        let status = end.status();
+        status == 0 || self.only.iter().any(|range| range.contains(&status))
+    }
+
+    /// What is written of a fact, of which the host has said `known`.
+    fn fact(&self, end: &End, fact: &Fact, known: Option<Property>) -> Option<Value> {
+        let number = |known: Option<Property>| known.and_then(|known| known.number()).unwrap_or(0);
+        let text = match fact.kind {
+            Kind::Text => return known.map(Bytes::from).filter(|bytes| !bytes.is_empty()).map(Value::Bytes),
+            Kind::Number => return Some(Value::Number(number(known).to_string())),
+            Kind::Millis => {
+                let micros = number(known).saturating_add(500) / 1000;
+                return Some(Value::Number(format!("{}.{:03}", micros / 1000, micros % 1000)));
             }
+            Kind::Time => humantime::format_rfc3339_micros(arrival(end, known.as_ref())).to_string(),
+            Kind::Ip => known?.ip()?.to_string(),
+            Kind::Path => before_query(&known?.text()?).to_owned(),
+            Kind::Query => self.redaction.query(known?.text()?.split_once('?')?.1),
+            Kind::Url => self.redaction.url(&known?.text()?),
+            // Hosts know these by several names.
+            Kind::Route => known.and_then(Property::text).unwrap_or_else(|| end.request().route()),
+            Kind::Id => known.and_then(Property::text).unwrap_or_else(|| end.request().id()),
         };
         (!text.is_empty()).then_some(Value::Text(text))
     }
+
+    /// A header's value.
+    fn header(&self, name: &str, headers: Headers<'_>) -> Option<Value> {
+        let value = Bytes::from(headers.get(name)?);
+        if self.redaction.hides(name) {
+            return Some(Value::Text(redact::REDACTED.to_owned()));
+        }
+        (!value.is_empty()).then_some(Value::Bytes(value))
+    }
 }
 
-/// A header's value; bytes that are no text show as U+FFFD.
-fn header(headers: Headers<'_>, name: &str) -> Option<String> {
-    headers.get(name).map(|value| value.to_string_lossy().into_owned())
+fn before_query(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// When the request came: the host's word (nanoseconds since 1970), or what the duration says.
-fn arrival(end: &End) -> SystemTime {
-    match end.property(&["request", "time"]).map(|time| time.as_ref().try_into()) {
+fn arrival(end: &End, known: Option<&Property>) -> SystemTime {
+    match known.map(|time| time.as_bytes().try_into()) {
         Some(Ok(nanos)) => SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::from_le_bytes(nanos)),
         _ => now() - end.duration(),
     }

@@ -1,35 +1,69 @@
 //! One record as one line: whatever a client sends, nothing in it can end the line, close a string or drive a terminal.
 
+use sluicegate_sdk::Bytes;
+
+use crate::fact::{FACTS, Fact};
+
 /// Bytes of one value that are logged; what is longer is cut and ends in `…`.
 const MAX_VALUE: usize = 4096;
 
-/// What can be logged, by the name of its key and its placeholder, beside the headers `request.header.NAME` and
-/// `response.header.NAME`.
-const FIELDS: &str = "time method scheme host path query route protocol status duration_ms request_size response_size \
-    client_ip user_agent referer request_id consumer upstream upstream_address details";
-
-/// A fact as it is logged.
+/// A value as it is logged.
 pub(crate) enum Value {
-    /// Any text, as the client may have written it.
+    /// Bytes, as the client may have written them; what is not UTF-8 shows as U+FFFD.
+    Bytes(Bytes),
+    /// Any text.
     Text(String),
     /// A number, written out.
     Number(String),
 }
 
+/// What stands in a record at one place.
+pub(crate) enum Field {
+    Fact(&'static Fact),
+    RequestHeader { key: String, name: String },
+    ResponseHeader { key: String, name: String },
+}
+
 /// How a record becomes a line.
-pub(crate) enum Format {
-    /// One JSON object with these fields; facts that are not known are left out.
-    Json(Vec<String>),
-    /// Texts, each with the field that follows it, and the last text. Facts that are not known are `-`.
-    Template(Vec<(String, String)>, String),
+pub(crate) struct Format {
+    pub(crate) fields: Vec<Field>,
+    shape: Shape,
+}
+
+enum Shape {
+    /// One JSON object; what is not known is left out.
+    Json,
+    /// The texts before each field, and the last one. What is not known is `-`.
+    Template(Vec<String>, String),
+}
+
+impl Field {
+    /// The field of that name: a fact, `request.header.NAME` or `response.header.NAME`.
+    fn named(name: &str) -> Option<Self> {
+        let header = |prefix| name.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_ascii_lowercase);
+        if let Some(name) = header("request.header.") {
+            return Some(Self::RequestHeader { key: format!("request.header.{name}"), name });
+        }
+        if let Some(name) = header("response.header.") {
+            return Some(Self::ResponseHeader { key: format!("response.header.{name}"), name });
+        }
+        FACTS.iter().find(|fact| fact.name == name).map(Self::Fact)
+    }
+    fn key(&self) -> &str {
+        match self {
+            Self::Fact(fact) => fact.name,
+            Self::RequestHeader { key, .. } | Self::ResponseHeader { key, .. } => key,
+        }
+    }
 }
 
 impl Format {
-    /// A JSON object of all fields and these headers.
+    /// A JSON object of all facts and these headers.
     pub(crate) fn json(request_headers: &[String], response_headers: &[String]) -> Self {
-        let request = request_headers.iter().map(|name| format!("request.header.{}", name.to_ascii_lowercase()));
-        let response = response_headers.iter().map(|name| format!("response.header.{}", name.to_ascii_lowercase()));
-        Self::Json(FIELDS.split(' ').map(str::to_owned).chain(request).chain(response).collect())
+        let request = request_headers.iter().map(|name| format!("request.header.{name}"));
+        let response = response_headers.iter().map(|name| format!("response.header.{name}"));
+        let headers = request.chain(response).filter_map(|name| Field::named(&name));
+        Self { fields: FACTS.iter().map(Field::Fact).chain(headers).collect(), shape: Shape::Json }
     }
 
     /// Reads a template: `{status}` is filled in, `{{` and `}}` are braces. The error says what is wrong with it.
@@ -37,7 +71,7 @@ impl Format {
         if template.contains(['\n', '\r']) {
             return Err("template: a record is one line".to_owned());
         }
-        let (mut pieces, mut text, mut rest) = (Vec::new(), String::new(), template);
+        let (mut fields, mut texts, mut text, mut rest) = (Vec::new(), Vec::new(), String::new(), template);
         while let Some(at) = rest.find(['{', '}']) {
             text.push_str(&rest[..at]);
             let (brace, after) = rest[at..].split_at(1);
@@ -49,41 +83,38 @@ impl Format {
             let Some((name, after)) = after.split_once('}').filter(|_| brace == "{") else {
                 return Err(format!("template: a lone \"{brace}\"; write it twice to have it printed"));
             };
-            let header = name.strip_prefix("request.header.").or_else(|| name.strip_prefix("response.header."));
-            if !FIELDS.split(' ').any(|field| field == name) && header.is_none_or(str::is_empty) {
-                return Err(format!("template: there is no {{{name}}}"));
-            }
-            pieces.push((std::mem::take(&mut text), name.to_ascii_lowercase()));
+            fields.push(Field::named(name).ok_or_else(|| format!("template: there is no {{{name}}}"))?);
+            texts.push(std::mem::take(&mut text));
             rest = after;
         }
-        Ok(Self::Template(pieces, text + rest))
+        Ok(Self { fields, shape: Shape::Template(texts, text + rest) })
     }
 
-    /// The line of a record, asking `value` for what it needs.
-    pub(crate) fn line(&self, value: impl Fn(&str) -> Option<Value>) -> String {
-        let mut line = String::with_capacity(512);
-        match self {
-            Self::Json(fields) => {
-                for (field, value) in fields.iter().filter_map(|field| Some((field, value(field)?))) {
+    /// The line of a record, asking `value` for each field in turn.
+    pub(crate) fn line(&self, mut value: impl FnMut(&Field) -> Option<Value>) -> String {
+        let mut line = String::with_capacity(640);
+        match &self.shape {
+            Shape::Json => {
+                for field in &self.fields {
+                    let Some(value) = value(field) else { continue };
                     line.push_str(if line.is_empty() { "{\"" } else { ",\"" });
-                    escape(&mut line, field);
+                    escape(&mut line, field.key());
                     line.push_str("\":");
-                    match value {
-                        Value::Number(number) => line.push_str(&number),
-                        Value::Text(text) => {
-                            line.push('"');
-                            escape(&mut line, &text);
-                            line.push('"');
-                        }
+                    if let Value::Number(number) = value {
+                        line.push_str(&number);
+                    } else {
+                        line.push('"');
+                        write(&mut line, &value);
+                        line.push('"');
                     }
                 }
                 line.push('}');
             }
-            Self::Template(pieces, end) => {
-                for (text, field) in pieces {
+            Shape::Template(texts, end) => {
+                for (text, field) in texts.iter().zip(&self.fields) {
                     line.push_str(text);
                     match value(field) {
-                        Some(Value::Text(text) | Value::Number(text)) => escape(&mut line, &text),
+                        Some(value) => write(&mut line, &value),
                         None => line.push('-'),
                     }
                 }
@@ -94,23 +125,43 @@ impl Format {
     }
 }
 
+fn write(line: &mut String, value: &Value) {
+    match value {
+        Value::Bytes(bytes) => escape(line, &String::from_utf8_lossy(bytes)),
+        Value::Text(text) | Value::Number(text) => escape(line, text),
+    }
+}
+
 /// Appends `text` as the inside of a JSON string. Beyond what JSON asks for, everything that some reader takes for the end of a
 /// line or a terminal for a command (C1 controls, U+2028, U+2029) and what reverses text on a screen is escaped.
 fn escape(line: &mut String, text: &str) {
     let cut = text.floor_char_boundary(MAX_VALUE);
-    for char in text[..cut].chars() {
-        match char {
-            '"' | '\\' => line.extend(['\\', char]),
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            '\t' => line.push_str("\\t"),
-            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-                line.push_str(&format!("\\u{:04x}", u32::from(char)));
-            }
-            _ => line.push(char),
+    let mut rest = &text[..cut];
+    // Nearly all there ever is are runs of plain characters, which are copied at once.
+    while let Some(at) = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')) {
+        let (plain, other) = rest.split_at(at);
+        line.push_str(plain);
+        let mut chars = other.chars();
+        if let Some(char) = chars.next() {
+            escape_char(line, char);
         }
+        rest = chars.as_str();
     }
+    line.push_str(rest);
     if cut < text.len() {
         line.push('…');
+    }
+}
+
+fn escape_char(line: &mut String, char: char) {
+    match char {
+        '"' | '\\' => line.extend(['\\', char]),
+        '\n' => line.push_str("\\n"),
+        '\r' => line.push_str("\\r"),
+        '\t' => line.push_str("\\t"),
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            line.push_str(&format!("\\u{:04x}", u32::from(char)));
+        }
+        _ => line.push(char),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What is written in place of a secret.
-const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Headers that carry credentials.
 const HEADERS: &str = "authorization proxy-authorization cookie set-cookie x-api-key x-auth-token";
@@ -27,9 +27,9 @@ impl Redaction {
         Self { headers: names(HEADERS, headers), query: names(QUERY, query) }
     }
 
-    /// The value of a header as it may be logged.
-    pub(crate) fn header(&self, name: &str, value: String) -> String {
-        if self.headers.contains(name) { REDACTED.to_owned() } else { value }
+    /// Whether a header's value is not to be logged.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        self.headers.contains(name)
     }
 
     /// A query (without `?`) as it may be logged.
@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn credentials_in_headers_are_never_logged() {
         for name in ["authorization", "cookie", "set-cookie", "x-api-key", "x-secret"] {
-            assert_eq!(redaction().header(name, "s3cret".to_owned()), REDACTED);
+            assert!(redaction().hides(name), "{name}");
         }
-        assert_eq!(redaction().header("accept", "s3cret".to_owned()), "s3cret");
+        assert!(!redaction().hides("accept"));
     }
 
     #[test]

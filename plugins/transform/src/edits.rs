@@ -1,5 +1,7 @@
 //! Changes to headers, to a query and to a JSON body: checked once, filled in for each message, and then made.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sluicegate_sdk::prelude::*;
 
@@ -49,16 +51,32 @@ impl<N: Clone> Edits<N> {
     }
 
     /// The changes for one message.
-    pub(crate) fn fill(&self, fact: impl Fn(&str) -> Option<String>) -> Self {
-        let filled = |(at, value): &(N, Json)| {
-            (at.clone(), fill(value, &|text| template::render(text, &fact)).unwrap_or_default())
-        };
-        Self {
-            remove: self.remove.clone(),
-            rename: self.rename.clone(),
-            set: self.set.iter().map(filled).collect(),
-            add: self.add.iter().map(filled).collect(),
-        }
+    pub(crate) fn fill(&self, fact: impl Fn(&str) -> Option<String>) -> Filled<'_, N> {
+        let value = |value: &Json| fill(value, &|text| template::render(text, &fact)).unwrap_or_default();
+        let filled = |values: &'_ [(N, Json)]| values.iter().map(|(_, json)| value(json)).collect();
+        Filled { edits: self, set: filled(&self.set), add: filled(&self.add) }
+    }
+}
+
+/// Changes with their values filled in for one message.
+pub(crate) struct Filled<'a, N> {
+    edits: &'a Edits<N>,
+    set: Vec<Json>,
+    add: Vec<Json>,
+}
+
+impl<N> Filled<'_, N> {
+    pub(crate) fn remove(&self) -> &[N] {
+        &self.edits.remove
+    }
+    pub(crate) fn rename(&self) -> &[(N, N)] {
+        &self.edits.rename
+    }
+    pub(crate) fn set(&self) -> impl Iterator<Item = (&N, &Json)> {
+        self.edits.set.iter().map(|(name, _)| name).zip(&self.set)
+    }
+    pub(crate) fn add(&self) -> impl Iterator<Item = (&N, &Json)> {
+        self.edits.add.iter().map(|(name, _)| name).zip(&self.add)
     }
 }
 
@@ -89,12 +107,16 @@ pub(crate) fn header_name(name: &str) -> Result<String, String> {
 }
 
 /// Makes changes to headers. Control characters are left out of their values.
-pub(crate) fn headers(headers: Headers<'_>, edits: &Edits<String>) {
-    let value = |value: &Json| text(value).replace(|char: char| char != '\t' && char.is_control(), "");
-    for name in &edits.remove {
+pub(crate) fn headers(headers: Headers<'_>, edits: &Filled<'_, String>) {
+    let is_bad = |char: char| char != '\t' && char.is_control();
+    let value = |value: &Json| match text(value) {
+        text if text.contains(is_bad) => text.replace(is_bad, ""),
+        text => text.into_owned(),
+    };
+    for name in edits.remove() {
         headers.remove(name);
     }
-    for (from, to) in &edits.rename {
+    for (from, to) in edits.rename() {
         let values = headers.get_all(from);
         if !values.is_empty() {
             headers.remove(from);
@@ -104,23 +126,23 @@ pub(crate) fn headers(headers: Headers<'_>, edits: &Edits<String>) {
             headers.append(to, value);
         }
     }
-    for (name, json) in &edits.set {
+    for (name, json) in edits.set() {
         headers.set(name, value(json));
     }
-    for (name, json) in &edits.add {
+    for (name, json) in edits.add() {
         headers.append(name, value(json));
     }
 }
 
 /// A query (without `?`) with the changes made. Parameters that are not named stay byte for byte, in their order.
-pub(crate) fn query(query: &str, edits: &Edits<String>) -> String {
+pub(crate) fn query(query: &str, edits: &Filled<'_, String>) -> String {
     let decode = |raw: &str| percent_decode_str(&raw.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pair = |name: &String, value: &Json| (name.clone(), format!("{}={}", encode(name), encode(&text(value))));
     let raw = query.split('&').filter(|raw| !raw.is_empty());
     let mut pairs: Vec<(String, String)> =
         raw.map(|raw| (decode(raw.split('=').next().unwrap_or_default()), raw.to_owned())).collect();
-    pairs.retain(|(name, _)| !edits.remove.contains(name));
-    for (from, to) in &edits.rename {
+    pairs.retain(|(name, _)| !edits.remove().contains(name));
+    for (from, to) in edits.rename() {
         if pairs.iter().any(|(name, _)| name == from) {
             pairs.retain(|(name, _)| name != to);
         }
@@ -129,12 +151,12 @@ pub(crate) fn query(query: &str, edits: &Edits<String>) -> String {
             *pair = (to.clone(), encode(to) + value);
         }
     }
-    for (name, value) in &edits.set {
+    for (name, value) in edits.set() {
         let first = pairs.iter().position(|(found, _)| found == name).unwrap_or(pairs.len());
         pairs.retain(|(found, _)| found != name);
         pairs.insert(first, pair(name, value));
     }
-    pairs.extend(edits.add.iter().map(|(name, value)| pair(name, value)));
+    pairs.extend(edits.add().map(|(name, value)| pair(name, value)));
     pairs.into_iter().map(|(_, raw)| raw).collect::<Vec<_>>().join("&")
 }
 
@@ -144,6 +166,6 @@ pub(crate) fn encode(text: &str) -> String {
 }
 
 /// A value where only text can stand.
-fn text(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn text(value: &Json) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_string().into(), Cow::from)
 }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::edits::Edits;
+use crate::edits::Filled;
 
 /// A place in a document, as its reference tokens.
 pub(crate) type Pointer = Vec<String>;
@@ -14,20 +14,20 @@ pub(crate) type Pointer = Vec<String>;
 ///
 /// # Errors
 /// It is not JSON.
-pub(crate) fn apply(document: &[u8], edits: &Edits<Pointer>) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn apply(document: &[u8], edits: &Filled<'_, Pointer>) -> Result<Vec<u8>, serde_json::Error> {
     let mut root = Node::Raw(serde_json::from_slice(document)?);
-    for at in &edits.remove {
+    for at in edits.remove() {
         drop(root.take(at));
     }
-    for (from, to) in &edits.rename {
+    for (from, to) in edits.rename() {
         if let Some(node) = root.take(from) {
             root.put(to, node, true);
         }
     }
-    for (at, value) in &edits.set {
+    for (at, value) in edits.set() {
         root.put(at, Node::Raw(to_raw_value(value)?), true);
     }
-    for (at, value) in &edits.add {
+    for (at, value) in edits.add() {
         root.put(at, Node::Raw(to_raw_value(value)?), false);
     }
     serde_json::to_vec(&root)
@@ -132,6 +132,7 @@ impl Serialize for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edits::Edits;
     use serde_json::json;
 
     type Change = fn(&mut Edits<Pointer>, Pointer, serde_json::Value);
@@ -141,7 +142,7 @@ mod tests {
     fn edited(document: &str, change: impl FnOnce(&mut Edits<Pointer>)) -> String {
         let mut edits = Edits::default();
         change(&mut edits);
-        String::from_utf8(apply(document.as_bytes(), &edits).unwrap()).unwrap()
+        String::from_utf8(apply(document.as_bytes(), &edits.fill(|_| None)).unwrap()).unwrap()
     }
     fn remove(document: &str, pointer: &str) -> String {
         edited(document, |edits| edits.remove.push(at(pointer)))
@@ -215,7 +216,7 @@ mod tests {
             add: vec![(at("/a/b/-"), json!(3))],
             ..Edits::default()
         };
-        assert_eq!(apply(b"{}", &edits).unwrap(), br#"{"a":{"b":[2,3]}}"#);
+        assert_eq!(apply(b"{}", &edits.fill(|_| None)).unwrap(), br#"{"a":{"b":[2,3]}}"#);
     }
 
     #[test]
@@ -227,9 +228,9 @@ mod tests {
     #[test]
     fn what_is_not_json_is_an_error() {
         for document in ["", "{", "{\"a\":1}x", "nul", "\u{feff}{}"] {
-            assert!(apply(document.as_bytes(), &Edits::default()).is_err(), "{document}");
+            assert!(apply(document.as_bytes(), &Edits::default().fill(|_| None)).is_err(), "{document}");
         }
-        assert!(apply("[".repeat(100_000).as_bytes(), &Edits::default()).is_err());
+        assert!(apply("[".repeat(100_000).as_bytes(), &Edits::default().fill(|_| None)).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod tests;
 use sluicegate_sdk::prelude::*;
 
 pub use config::{EditsConfig, PathConfig, PrefixConfig, RegexConfig, RequestConfig, ResponseConfig, TransformConfig};
-use edits::Edits;
+use edits::{Edits, Filled};
 use json::Pointer;
 use path::PathEdit;
 
@@ -120,7 +120,7 @@ impl MessageEdits {
     }
 
     /// The changes to the body, if there are any and it says that it is JSON.
-    fn document(&self, headers: Headers<'_>, fact: impl Fn(&str) -> Option<String>) -> Option<Edits<Pointer>> {
+    fn document(&self, headers: Headers<'_>, fact: impl Fn(&str) -> Option<String>) -> Option<Filled<'_, Pointer>> {
         let is_json = || headers.get_str("content-type").is_some_and(|content_type| json::is_json(&content_type));
         (!self.json.is_empty() && is_json()).then(|| self.json.fill(fact))
     }

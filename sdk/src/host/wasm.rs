@@ -5,6 +5,7 @@
 //! Only callouts go through the crate: its dispatcher has to know their tokens.
 #![allow(unsafe_code, reason = "the ABI is pointers and lengths; this is the only file that handles them")]
 
+use std::borrow::Cow;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -99,9 +100,19 @@ fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Bytes, Ho
     Ok(unsafe { Vec::from_raw_parts(data, size, size) }.into())
 }
 
-/// `a`, `b` → `a\0b`.
-fn joined(path: &[&str]) -> String {
-    path.join("\0")
+/// `a`, `b` → `a\0b`, in `buffer` if it fits there.
+fn joined<'a>(path: &[&str], buffer: &'a mut [u8; 64]) -> Cow<'a, [u8]> {
+    let mut length = 0;
+    for (index, part) in path.iter().enumerate() {
+        let start = length + usize::from(index > 0);
+        let Some(place) = buffer.get_mut(length..start + part.len()) else {
+            return path.join("\0").into_bytes().into();
+        };
+        place[..start - length].fill(0);
+        place[start - length..].copy_from_slice(part.as_bytes());
+        length = start + part.len();
+    }
+    buffer[..length].into()
 }
 
 // SAFETY of all calls below: pointers and lengths come from live slices, and out-pointers from live locals.
@@ -159,12 +170,14 @@ impl Host for Abi {
     }
 
     fn property(&self, path: &[&str]) -> Option<Bytes> {
-        let path = joined(path);
+        let mut buffer = [0; 64];
+        let path = joined(path, &mut buffer);
         bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }).ok()
     }
 
     fn set_property(&self, path: &[&str], value: &[u8]) {
-        let path = joined(path);
+        let mut buffer = [0; 64];
+        let path = joined(path, &mut buffer);
         unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
     }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::host::define;
 use super::world::World;
-use crate::host::{Direction, HostError, MetricKind};
-use crate::pairs::Pairs;
+use crate::host::{Direction, HostError, Map, MetricKind};
+use crate::pairs::{self, Pairs};
 use crate::state::Window;
 
 /// A value and when it expires (0: never).
@@ -53,6 +53,8 @@ pub(super) fn call(world: &mut World, name: &str, arguments: &[u8]) -> Result<By
             world.stream().ok_or(HostError::BadArgument)?.fault = Some(message);
             Ok(Bytes::new())
         }
+        "sluicegate.fields" => fields(world, &mut arguments),
+        "sluicegate.properties" => properties(world, &mut arguments),
         _ => Err(HostError::NotFound),
     }
 }
@@ -101,6 +103,30 @@ fn metric(world: &mut World, arguments: &mut Arguments<'_>) -> Result<Bytes, Hos
     let labels =
         Pairs::new(Bytes::copy_from_slice(arguments.0)).map(|(key, value)| (text(&key), text(&value))).collect();
     Ok(Bytes::copy_from_slice(&define(world, kind, &name, labels).to_le_bytes()))
+}
+
+fn fields(world: &mut World, arguments: &mut Arguments<'_>) -> Result<Bytes, HostError> {
+    let map = match arguments.take(1)? {
+        [0] => Map::Request,
+        [2] => Map::Response,
+        _ => return Err(HostError::BadArgument),
+    };
+    let named = |name: &str| name.as_bytes().eq_ignore_ascii_case(arguments.0);
+    let fields = world.fields(map).map(|fields| fields.iter().filter(|(name, _)| named(name)).collect::<Vec<_>>());
+    Ok(pairs::encode(fields.unwrap_or_default().iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))).into())
+}
+
+fn properties(world: &mut World, arguments: &mut Arguments<'_>) -> Result<Bytes, HostError> {
+    let mut answer = Vec::new();
+    while !arguments.0.is_empty() {
+        let length = arguments.u32()?;
+        let path = std::str::from_utf8(arguments.take(length)?).map_err(|_| HostError::BadArgument)?;
+        let value = world.property(path);
+        let length = value.as_ref().and_then(|value| u32::try_from(value.len()).ok()).unwrap_or(u32::MAX);
+        answer.extend_from_slice(&length.to_le_bytes());
+        answer.extend(value.unwrap_or_default());
+    }
+    Ok(answer.into())
 }
 
 fn body(world: &mut World, arguments: &mut Arguments<'_>) -> Result<Bytes, HostError> {

@@ -142,6 +142,26 @@ impl World {
 
     pub(super) fn property(&mut self, path: &str) -> Option<Vec<u8>> {
         let own = self.stream().and_then(|stream| stream.properties.get(path).cloned());
-        own.or_else(|| self.properties.get(path).cloned())
+        own.or_else(|| self.properties.get(path).cloned()).or_else(|| self.of_message(path))
+    }
+
+    /// Properties that repeat a message's head.
+    fn of_message(&mut self, path: &str) -> Option<Vec<u8>> {
+        let (map, name) = match path {
+            "request\0method" => (Map::Request, ":method"),
+            "request\0path" => (Map::Request, ":path"),
+            "request\0host" => (Map::Request, ":authority"),
+            "request\0scheme" => (Map::Request, ":scheme"),
+            "request\0useragent" => (Map::Request, "user-agent"),
+            "request\0referer" => (Map::Request, "referer"),
+            "response\0code" => (Map::Response, ":status"),
+            _ => return None,
+        };
+        let value = self.fields(map)?.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone())?;
+        if map == Map::Request {
+            return Some(value);
+        }
+        let status: u64 = std::str::from_utf8(&value).ok()?.parse().ok()?;
+        Some(status.to_le_bytes().to_vec())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions};
 
 use crate::config::{self, Config, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol};
 use crate::filter::FilterSource;
@@ -23,9 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test on one thread, as workers run.
 pub(super) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(async {
         tokio::time::timeout(PATIENCE, test).await.expect("the test hangs");
     });
 }

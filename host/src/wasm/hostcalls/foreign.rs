@@ -10,7 +10,7 @@ use super::metrics::parse_kind;
 use super::{Refused, Status, hostcall};
 use crate::filter::{Direction, Fault, FaultKind};
 use crate::wasm::host_state::{Effective, HostState};
-use crate::wasm::limits::{LOG_LINE_BYTES, METRIC_NAME_BYTES};
+use crate::wasm::limits::{LOG_LINE_BYTES, METRIC_NAME_BYTES, PROPERTIES};
 use crate::wasm::log::printable;
 use crate::wasm::pairs;
 
@@ -55,6 +55,8 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
         b"sluicegate.print" => Ok(print(arguments.0)),
         b"sluicegate.body" => body(host, arguments),
         b"sluicegate.fault" => fault(host, arguments.0),
+        b"sluicegate.fields" => fields(host, arguments),
+        b"sluicegate.properties" => properties(host, arguments),
         // Routes are chosen before filters run, properties need no declaration, and filter state is not kept.
         b"clear_route_cache" | b"declare_property" | b"set_envoy_filter_state" => Ok(Vec::new()),
         _ => Err(Status::NotFound.into()),
@@ -140,6 +142,27 @@ fn body(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refus
             && stage.give_body(direction, Bytes::copy_from_slice(arguments.0))
     });
     Ok(vec![given.into()])
+}
+
+/// The fields of one name: what a value of several joined by commas cannot tell apart.
+fn fields(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
+    let [map] = arguments.array()?;
+    Ok(host.fields(u32::from(map).try_into()?, arguments.0))
+}
+
+/// Several properties in one call.
+fn properties(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
+    let mut answer = Vec::with_capacity(512);
+    for _ in 0..PROPERTIES {
+        if arguments.0.is_empty() {
+            return Ok(answer);
+        }
+        let value = host.property(arguments.counted()?);
+        let length = value.as_ref().and_then(|value| u32::try_from(value.len()).ok()).unwrap_or(u32::MAX);
+        answer.extend_from_slice(&length.to_le_bytes());
+        answer.extend_from_slice(value.as_deref().unwrap_or_default());
+    }
+    Err(Status::BadArgument.into())
 }
 
 fn fault(host: &HostState, message: &[u8]) -> Result<Vec<u8>, Refused> {

@@ -143,6 +143,16 @@ impl HostState {
             Map::Nothing => None,
         }
     }
+    /// The fields of one name as pairs; nothing when there is no such map (yet).
+    pub(super) fn fields(&self, map: Map, key: &[u8]) -> Vec<u8> {
+        let key = alias(map, key);
+        let mut pairs = Vec::new();
+        self.with_map(map, |headers| {
+            let fields = headers.iter().filter(|field| is_named(field, key));
+            pairs::encode(fields.map(|field| (field.name.as_str().as_bytes(), field.value.as_bytes())), &mut pairs);
+        });
+        pairs
+    }
     /// A field's value. Several are joined as RFC 9110 §5.3 says, so that a check of the value sees all of them; of
     /// `set-cookie`, which cannot be joined, the first.
     pub(super) fn header(&self, map: Map, key: &[u8]) -> Option<HeaderValue> {

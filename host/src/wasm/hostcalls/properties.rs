@@ -48,7 +48,7 @@ fn trim(path: &[u8]) -> &[u8] {
 }
 
 impl HostState {
-    fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = trim(path);
         let known = std::str::from_utf8(path).ok().and_then(|text| {
             let (head, tail) = text.split_once('\0').unwrap_or((text, ""));

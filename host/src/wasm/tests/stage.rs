@@ -221,9 +221,8 @@ fn facts() -> Facts {
 
 /// Runs a worker's tasks until `done`; a test that hangs fails after a while.
 pub(super) fn on_worker<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("in time") })
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("in time") })
 }
 
 /// Waits until `condition` holds.
