@@ -18,7 +18,7 @@ use crate::upstream::{BodyError, ResponseBody};
 /// A response's body.
 pub struct ProxyBody {
     source: Source,
-    recording: Option<Recording>,
+    recording: Option<Box<Recording>>,
     /// When the route's timeout passes.
     deadline: Option<Instant>,
     /// Made when the body has to wait for the first time.
@@ -39,15 +39,20 @@ enum Source {
 
 impl ProxyBody {
     /// A body in one piece.
-    pub(super) fn full(bytes: Bytes, recording: Recording) -> Self {
+    pub(super) fn full(bytes: Bytes, recording: Box<Recording>) -> Self {
         Self::new(Source::Full(bytes), recording, None)
     }
     /// The upstream's body as it is.
-    pub(super) fn upstream(body: ResponseBody, recording: Recording, deadline: Option<Instant>) -> Self {
+    pub(super) fn upstream(body: ResponseBody, recording: Box<Recording>, deadline: Option<Instant>) -> Self {
         Self::new(Source::Upstream(body), recording, deadline)
     }
     /// What the chain gives.
-    pub(super) fn chain(chain: Rc<Chain>, framing: Framing, recording: Recording, deadline: Option<Instant>) -> Self {
+    pub(super) fn chain(
+        chain: Rc<Chain>,
+        framing: Framing,
+        recording: Box<Recording>,
+        deadline: Option<Instant>,
+    ) -> Self {
         let source = match framing {
             Framing::None => Source::Full(Bytes::new()),
             Framing::Length(length) => Source::Chain(chain, Some(length)),
@@ -55,7 +60,7 @@ impl ProxyBody {
         };
         Self::new(source, recording, deadline)
     }
-    fn new(source: Source, recording: Recording, deadline: Option<Instant>) -> Self {
+    fn new(source: Source, recording: Box<Recording>, deadline: Option<Instant>) -> Self {
         Self { source, recording: Some(recording), deadline, timer: None }
     }
     /// The exchange is over; whatever feeds the body is dropped.

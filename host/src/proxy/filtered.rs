@@ -61,15 +61,15 @@ impl Stop {
 /// Takes a request through its filters.
 pub(super) async fn filtered(
     mut ongoing: Ongoing,
-    parts: Parts,
-    hop: RequestHop,
+    facts: Facts,
+    head: Headers,
     body: Incoming,
 ) -> Result<Response<ProxyBody>, Aborted> {
-    let chain = Chain::new(facts(&ongoing, &hop), Rc::clone(&ongoing.routed.filters));
+    let chain = Chain::new(facts, Rc::clone(&ongoing.routed.filters));
     ongoing.recording.attach(&chain);
     let deadline = ongoing.deadline();
     let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
-    chain.begin_request(request_head(parts, hop, &ongoing), length, Box::new(ClientInput { body, received }));
+    chain.begin_request(head, length, Box::new(ClientInput { body, received }));
 
     let forwarded = within(deadline, forward(&mut ongoing, &chain)).await;
     let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
@@ -249,7 +249,8 @@ fn leaving(chain: &Chain) -> Result<egress::ResponseHead, egress::Illegal> {
     }
 }
 
-fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
+/// What filters may know of the request from the start.
+pub(super) fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
     let request_id = hop.id().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (route, upstream) = match ongoing.route() {
         Some((_, route)) => (Rc::clone(&route.name), Rc::clone(&route.upstream_name)),
@@ -268,7 +269,7 @@ fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
 }
 
 /// The filters' view of the request: pseudo headers in Envoy's order, then the fields. `host` is `:authority`.
-fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> Headers {
+pub(super) fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> Headers {
     let path = match &ongoing.routed.path {
         Some(path) => forward::with_path(&parts.uri, path).ok(),
         None => None,

@@ -79,7 +79,7 @@ struct Ongoing {
     generation: Rc<WorkerGeneration>,
     arrival: Arrival,
     routed: Routed,
-    recording: Recording,
+    recording: Box<Recording>,
 }
 
 impl Proxy {
@@ -126,8 +126,10 @@ impl Proxy {
             hop.apply(&mut parts.headers);
             Ok(direct(ongoing, parts, body).await)
         } else {
+            let facts = filtered::facts(&ongoing, &hop);
+            let head = filtered::request_head(parts, hop, &ongoing);
             // Boxed, so that connections without filters stay small.
-            Box::pin(filtered::filtered(ongoing, parts, hop, body)).await
+            Box::pin(filtered::filtered(ongoing, facts, head, body)).await
         }
     }
 }
@@ -218,7 +220,11 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
 }
 
 /// Hands an upstream's response on.
-fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: Option<Instant>) -> Response<ProxyBody> {
+fn relay(
+    response: Response<ResponseBody>,
+    mut recording: Box<Recording>,
+    deadline: Option<Instant>,
+) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();
     Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
@@ -233,7 +239,7 @@ fn relay(response: Response<ResponseBody>, mut recording: Recording, deadline: O
 fn refuse(
     error: &ProxyError,
     arrival: &Arrival,
-    mut recording: Recording,
+    mut recording: Box<Recording>,
     body: Option<Incoming>,
 ) -> Response<ProxyBody> {
     recording.refused(error);
@@ -250,7 +256,7 @@ fn answer(
     head: &crate::filter::Headers,
     bytes: bytes::Bytes,
     arrival: &Arrival,
-    mut recording: Recording,
+    mut recording: Box<Recording>,
     details: Cow<'static, str>,
     close: bool,
 ) -> Response<ProxyBody> {

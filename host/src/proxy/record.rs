@@ -85,6 +85,8 @@ pub trait Recorder {
 }
 
 /// An exchange under way. Ends it exactly once: by [`Recording::finish`], or when dropped because the client went away.
+///
+/// Boxed, because it goes through every phase of a request, from one future into the next.
 pub(super) struct Recording {
     /// Filled in as things become known.
     pub(super) outcome: Outcome,
@@ -98,9 +100,9 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(client: &Rc<Client>, recorder: &Rc<dyn Recorder>, method: Method) -> Self {
+    pub(super) fn new(client: &Rc<Client>, recorder: &Rc<dyn Recorder>, method: Method) -> Box<Self> {
         client.enter();
-        Self {
+        Box::new(Self {
             outcome: Outcome {
                 route: None,
                 upstream: None,
@@ -121,7 +123,7 @@ impl Recording {
             client: Rc::clone(client),
             recorder: Rc::clone(recorder),
             open: true,
-        }
+        })
     }
     /// The request has been routed, or no route takes it.
     pub(super) fn begin(&mut self, route: Option<&RouteChain>) {

@@ -134,16 +134,16 @@ impl Members {
     }
     /// Ends every live context, in chain order. A filter that has no callback but for the end gets its context here.
     pub(super) fn finish(&self) {
+        let mut began = Instant::now();
         for (index, member) in self.members.iter().enumerate() {
-            let began = Instant::now();
             if let Err(fault) = if member.callbacks.finish && member.saw.get() { self.start(index) } else { Ok(()) } {
-                self.record(index, Phase::Finish, began, Outcome::Fault(fault.kind));
+                began = self.record(index, Phase::Finish, began, Outcome::Fault(fault.kind));
             }
             member.life.set(Life::Gone);
             let Some(filter) = member.filter.take() else { continue };
             if filter.fault().is_none() {
                 filter.finish();
-                self.record(index, Phase::Finish, began, Outcome::Continue);
+                began = self.record(index, Phase::Finish, began, Outcome::Continue);
             }
         }
     }

@@ -149,11 +149,11 @@ impl Chain {
     }
     /// Starts the request. `length`: the declared content-length, `None` when streamed or absent.
     pub fn begin_request(&self, head: Headers, length: Option<u64>, body: Box<dyn Input>) {
-        self.begin(Direction::Request, (0..self.members.len()).collect(), head, length, body);
+        self.begin(Direction::Request, 0..self.members.len(), head, length, body);
     }
     /// Starts the response from the upstream: filters run n..1.
     pub fn begin_response(&self, head: Headers, length: Option<u64>, body: Box<dyn Input>) {
-        self.begin(Direction::Response, (0..self.members.len()).rev().collect(), head, length, body);
+        self.begin(Direction::Response, (0..self.members.len()).rev(), head, length, body);
     }
     /// Starts the response from a local reply of stage `from` (or of the gateway: the last stage that saw the request): it runs
     /// from that stage back to the first, or past all filters when they have been called with a response already. The
@@ -164,7 +164,7 @@ impl Chain {
         *self.members.exchange.interrupt.borrow_mut() = None;
         let stages = if self.response.take().is_some() { Vec::new() } else { self.members.witnesses(from) };
         let length = head.get(&Name::Header(CONTENT_LENGTH)).and_then(|value| value.to_str().ok()?.parse().ok());
-        self.begin(Direction::Response, stages, head, length, body);
+        self.begin(Direction::Response, stages.into_iter(), head, length, body);
     }
     /// The head of `direction` has left the chain: how its body will be framed. Head fields are read from the exchange.
     /// An interrupt that is given here has been acted on: it is not given again.
@@ -227,7 +227,7 @@ impl Chain {
     fn begin(
         &self,
         direction: Direction,
-        stages: Vec<usize>,
+        stages: impl Iterator<Item = usize>,
         head: Headers,
         length: Option<u64>,
         body: Box<dyn Input>,

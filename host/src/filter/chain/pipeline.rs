@@ -41,11 +41,11 @@ impl Pipeline {
     pub(super) fn new(
         members: Rc<Members>,
         direction: Direction,
-        stages: Vec<usize>,
+        stages: impl Iterator<Item = usize>,
         length: Option<u64>,
         input: Box<dyn Input>,
     ) -> Self {
-        let stages = stages.into_iter().map(StageRun::new).collect();
+        let stages = stages.map(StageRun::new).collect();
         Self {
             members,
             direction,
