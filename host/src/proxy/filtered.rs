@@ -71,7 +71,7 @@ pub(super) async fn filtered(
     let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
     chain.begin_request(head, length, Box::new(ClientInput { body, received }));
 
-    let forwarded = within(deadline, forward(&mut ongoing, &chain)).await;
+    let forwarded = within(deadline, pin!(forward(&mut ongoing, &chain))).await;
     let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
         Ok(response) => response,
         Err(stop) => return reply(ongoing, &chain, stop).await,
@@ -138,7 +138,7 @@ async fn respond(
     let length = if body.is_end_stream() { None } else { body.size_hint().exact() };
     chain.begin_response(head, length, Box::new(UpstreamInput(body)));
 
-    let framing = within(deadline, poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
+    let framing = within(deadline, pin!(poll_fn(|cx| chain.poll_head(Direction::Response, cx)))).await;
     let stop = match framing {
         Some(Ok(framing)) => match leaving(chain) {
             Ok(mut head) => {
@@ -184,7 +184,8 @@ async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Re
     let (head, bytes) = local::message(reply.clone(), ongoing.arrival.grpc);
     chain.begin_reply(from, head, Box::new(BytesInput(bytes)));
     let framing =
-        within(Some(Instant::now() + REPLY_TIMEOUT), poll_fn(|cx| chain.poll_head(Direction::Response, cx))).await;
+        within(Some(Instant::now() + REPLY_TIMEOUT), pin!(poll_fn(|cx| chain.poll_head(Direction::Response, cx))))
+            .await;
     match framing {
         Some(Ok(framing)) => match leaving(chain) {
             Ok(head) => {

@@ -19,6 +19,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,11 @@ impl Proxy {
     ///
     /// # Errors
     /// A filter reset the stream.
-    pub async fn handle(&self, request: Request<Incoming>, client: Rc<Client>) -> Result<Response<ProxyBody>, Aborted> {
+    pub async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        client: Rc<Client>,
+    ) -> Result<Response<ProxyBody>, Aborted> {
         let broken = client.take_up();
         let generation = self.generation();
         let (mut parts, body) = request.into_parts();
@@ -205,7 +210,8 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.extensions.clear();
     let upstream = Rc::clone(&chain.upstream);
     let address = Cell::new(None);
-    let sent = within(deadline, upstream.send(Request::from_parts(parts, body), &address)).await;
+    let sending = pin!(upstream.send(Request::from_parts(parts, body), &address));
+    let sent = within(deadline, sending).await;
     ongoing.recording.outcome.upstream_address = address.get();
     let response = match sent {
         Some(Ok(response)) => response,
@@ -291,8 +297,9 @@ fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, clo
     response
 }
 
-/// Waits for at most the time that is left; `None` when it passed.
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+/// Waits for at most the time that is left; `None` when it passed. Takes a pinned future, because futures that hold others by
+/// value grow with each level, and one of a request is moved into its connection.
+async fn within<F: Future>(deadline: Option<Instant>, future: Pin<&mut F>) -> Option<F::Output> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
         None => Some(future.await),

@@ -82,10 +82,10 @@ impl Upstream {
     /// See [`UpstreamError`].
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         address: &Cell<Option<SocketAddr>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        let mut request = self.adapt(request)?;
+        self.adapt(&mut request)?;
         let first = self.next.get();
         self.next.set(first.wrapping_add(1));
         let mut tried = 1;
@@ -110,7 +110,7 @@ impl Upstream {
     }
 
     /// Writes the request in the upstream's protocol: HTTP/2 has the authority in the target instead of `host`.
-    fn adapt(&self, mut request: Request<RequestBody>) -> Result<Request<RequestBody>, http::Error> {
+    fn adapt(&self, request: &mut Request<RequestBody>) -> Result<(), http::Error> {
         if self.config.protocol == UpstreamProtocol::Http1 {
             *request.version_mut() = Version::HTTP_11;
             // The HTTP library takes a GET for bodiless unless it is told.
@@ -120,7 +120,7 @@ impl Upstream {
             {
                 request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            return Ok(request);
+            return Ok(());
         }
         *request.version_mut() = Version::HTTP_2;
         let host = request.headers_mut().remove(header::HOST);
@@ -129,6 +129,6 @@ impl Upstream {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
         *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
-        Ok(request)
+        Ok(())
     }
 }

@@ -122,22 +122,24 @@ impl Target {
     fn again(
         &self,
         mut error: TrySendError<Request<RequestBody>>,
-        spare: Option<Request<RequestBody>>,
+        spare: Option<Box<Request<RequestBody>>>,
     ) -> Result<Request<RequestBody>, UpstreamError> {
         // hyper hands the request back when nothing of it was written.
         let unwritten = error.take_message();
         let error = error.into_error();
         let closed = !error.is_parse() && !error.is_user();
-        unwritten.or(spare.filter(|_| closed)).ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
+        unwritten
+            .or(spare.filter(|_| closed).map(|spare| *spare))
+            .ok_or_else(|| UpstreamError::from_hyper(&self.name, error))
     }
 }
 
 /// A copy of a request that may be repeated: idempotent and without a body.
-fn repeat(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+fn repeat(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     if !request.body().is_empty() || !request.method().is_idempotent() {
         return None;
     }
-    let mut copy = Request::new(RequestBody::Empty);
+    let mut copy = Box::new(Request::new(RequestBody::Empty));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
