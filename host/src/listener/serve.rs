@@ -69,7 +69,7 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
     let progress = Rc::<Progress>::default();
     let io = TokioIo::new(ClientIo::new(stream, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
-    let service = service_fn(move |request| Rc::clone(&proxy).handle(request, Rc::clone(&client)));
+    let service = service_fn(move |request| proxy.handle(request, &client));
     let ended = if http2 {
         let connection = http2_builder(&config.limits).serve_connection(io, service);
         drive(connection, |connection| connection.graceful_shutdown(), watch, drain).await

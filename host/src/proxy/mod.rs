@@ -40,7 +40,8 @@ pub use validate::BadRequest;
 
 use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
-use crate::filter::egress;
+use crate::filter::exchange::Facts;
+use crate::filter::{Headers, egress};
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
@@ -83,6 +84,13 @@ struct Ongoing {
     recording: Box<Recording>,
 }
 
+/// A request as far as it gets without waiting.
+enum Begun {
+    Answered(Response<ProxyBody>),
+    Direct(Ongoing, Parts, Incoming),
+    Filtered(Ongoing, Facts, Headers, Incoming),
+}
+
 impl Proxy {
     /// A proxy that serves each request with the generation that is current when it arrives.
     #[must_use]
@@ -101,18 +109,35 @@ impl Proxy {
 
     /// Answers one request. Dropping the future (the client went away) cancels what it waits for.
     ///
+    /// What needs no waiting is done at once, so that the future holds nothing of it.
+    ///
     /// # Errors
     /// A filter reset the stream.
-    pub async fn handle(
-        self: Rc<Self>,
+    pub fn handle(
+        &self,
         request: Request<Incoming>,
-        client: Rc<Client>,
-    ) -> Result<Response<ProxyBody>, Aborted> {
+        client: &Rc<Client>,
+    ) -> impl Future<Output = Result<Response<ProxyBody>, Aborted>> + use<> {
+        let begun = self.begin(request, client);
+        async move {
+            match begun {
+                Begun::Answered(response) => Ok(response),
+                Begun::Direct(ongoing, parts, body) => Ok(direct(ongoing, parts, body).await),
+                // Boxed, so that connections without filters stay small.
+                Begun::Filtered(ongoing, facts, head, body) => {
+                    Box::pin(filtered::filtered(ongoing, facts, head, body)).await
+                }
+            }
+        }
+    }
+
+    /// Checks, normalises, routes and cleans.
+    fn begin(&self, request: Request<Incoming>, client: &Rc<Client>) -> Begun {
         let broken = client.take_up();
         let generation = self.generation();
         let (mut parts, body) = request.into_parts();
         let arrival = Arrival::new(&parts, &body);
-        let mut recording = Recording::new(&client, &self.recorder, parts.method.clone());
+        let mut recording = Recording::new(client, &self.recorder, parts.method.clone());
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
         let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
@@ -120,21 +145,20 @@ impl Proxy {
         recording.begin(taken);
         let routed = match routed {
             Ok(routed) => routed,
-            Err(error) => return Ok(refuse(&error, &arrival, recording, Some(body))),
+            Err(error) => return Begun::Answered(refuse(&error, &arrival, recording, Some(body))),
         };
         if arrival.version == Version::HTTP_2 {
             forward::join_cookies(&mut parts.headers);
         }
-        let hop = RequestHop::new(&parts, &client, &routed.authority, || self.ids.next());
-        let ongoing = Ongoing { client, generation, arrival, routed, recording };
+        let hop = RequestHop::new(&parts, client, &routed.authority, || self.ids.next());
+        let ongoing = Ongoing { client: Rc::clone(client), generation, arrival, routed, recording };
         if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
-            Ok(direct(ongoing, parts, body).await)
+            Begun::Direct(ongoing, parts, body)
         } else {
             let facts = filtered::facts(&ongoing, &hop);
             let head = filtered::request_head(parts, hop, &ongoing);
-            // Boxed, so that connections without filters stay small.
-            Box::pin(filtered::filtered(ongoing, facts, head, body)).await
+            Begun::Filtered(ongoing, facts, head, body)
         }
     }
 }
@@ -259,7 +283,7 @@ fn refuse(
 
 /// A response made here, past all filters.
 fn answer(
-    head: &crate::filter::Headers,
+    head: &Headers,
     bytes: bytes::Bytes,
     arrival: &Arrival,
     mut recording: Box<Recording>,

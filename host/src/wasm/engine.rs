@@ -1,7 +1,7 @@
 //! The process's one wasmtime engine: what guests may be made of, where their memories come from, and the clock of
 //! their deadlines.
 //!
-//! **Deadlines.** A ticker advances the engine's epoch every millisecond. A callback is given its deadline in
+//! **Deadlines.** A clock advances the engine's epoch every millisecond ([`super::epochs`]). A callback is given its deadline in
 //! [`DEADLINE_STEPS`] steps: each time a step has passed while guest code runs, one is used up, and the last ends the
 //! callback. So a thread that the machine did not let run, or a slow hostcall, costs one step and not the guest's life;
 //! a loop ends at its deadline, give or take a tick.
@@ -9,7 +9,6 @@
 //! **Memory.** Instances come from a pool with copy-on-write images (a fresh one takes microseconds), reserved as
 //! address space only. Where it cannot be reserved (a limit on address space), instances are mapped on demand.
 
-use std::thread;
 use std::time::Duration;
 
 use wasmtime::{
@@ -18,12 +17,11 @@ use wasmtime::{
 };
 
 use super::PluginError;
+use super::epochs;
 use super::host_state::HostState;
 use super::limits::{DEADLINE_STEPS, TABLE_ELEMENTS};
 use super::module::{self, Plugin};
 
-/// Length of an epoch.
-const TICK: Duration = Duration::from_millis(1);
 /// Sizes of the pool that are tried, in instances: workers × filter entries × 2 while swapping, at 4 GiB of address
 /// space each.
 const POOLS: [u32; 2] = [4096, 256];
@@ -36,14 +34,14 @@ const INSTANCE_BYTES: usize = 16 << 20;
 /// Stack of a guest, bytes: well below that of a worker thread, which runs the host's part of a hostcall on top.
 const STACK: usize = 512 << 10;
 
-/// The process's one wasmtime engine and its epoch ticker.
+/// The process's one wasmtime engine.
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
 }
 
 impl Engine {
-    /// Starts the engine and its ticker thread.
+    /// Starts the engine, and the clock of deadlines if it does not run yet.
     ///
     /// # Errors
     /// The platform cannot run it.
@@ -57,17 +55,8 @@ impl Engine {
                 .inspect(|_| tracing::info!("Instances are mapped on demand: there is no address space for a pool."))
                 .map_err(|error| PluginError(format!("the WebAssembly engine does not start: {error:#}")))?,
         };
-        let ticking = inner.weak();
-        thread::Builder::new()
-            .name("epoch".into())
-            .spawn(move || {
-                while let Some(engine) = ticking.upgrade() {
-                    engine.increment_epoch();
-                    drop(engine);
-                    thread::park_timeout(TICK);
-                }
-            })
-            .map_err(|error| PluginError(format!("the epoch ticker does not start: {error}")))?;
+        epochs::follow(&inner)
+            .map_err(|error| PluginError(format!("the clock of deadlines does not start: {error}")))?;
         Ok(Self { inner })
     }
     /// Validates, compiles and checks imports and exports. Takes 100 ms and more: never on a worker.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use wasmtime::Store;
 
 use super::engine::{Deadline, watch_deadlines};
+use super::epochs;
 use super::exports::{self, Exports};
 use super::fault::{self, Exit};
 use super::host_state::{Effective, HostState, Left, ROOT_CONTEXT};
@@ -128,9 +129,11 @@ fn guard<R>(
     callback: &str,
     run: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<R>,
 ) -> Result<R, Fault> {
+    let inside = epochs::enter();
     store.data_mut().begin(context, deadline);
     store.set_epoch_deadline(deadline.ticks);
     let outcome = catch_unwind(AssertUnwindSafe(|| run(store)));
+    drop(inside);
     let result = match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault::classify(&error, callback, store.data())),

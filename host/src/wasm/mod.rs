@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `engine`, `module`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
+//! | `engine`, `epochs`, `module`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
@@ -15,6 +15,7 @@
 mod callouts;
 mod contexts;
 mod engine;
+mod epochs;
 mod exports;
 mod fault;
 mod filter;

@@ -125,9 +125,11 @@ fn metric(host: &mut HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>,
 
 /// One line of the gateway's standard output, which belongs to filters that write logs for machines.
 fn print(line: &[u8]) -> Vec<u8> {
-    let mut line = printable(line, LOG_LINE_BYTES).into_owned();
-    line.push('\n');
-    crate::observe::output::STDOUT.line(line.into_bytes());
+    let text = printable(line, LOG_LINE_BYTES);
+    let mut line = Vec::with_capacity(text.len() + 1);
+    line.extend_from_slice(text.as_bytes());
+    line.push(b'\n');
+    crate::observe::output::STDOUT.line(line);
     Vec::new()
 }
 
