@@ -16,8 +16,9 @@ pub(super) struct Options {
     output: Output,
 }
 
+/// How a result is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Text,
     Json,
 }
@@ -55,7 +56,8 @@ pub(super) fn print_problems(problems: &Problems) {
     warn_line(&format!("{count} problem{} found.", if count == 1 { "" } else { "s" }));
 }
 
-fn say(line: &str) {
+/// Lines for machines or pipes, on standard output.
+pub(super) fn say(line: &str) {
     // A closed pipe is the reader's choice and no problem of ours.
     drop(writeln!(std::io::stdout().lock(), "{line}"));
 }

@@ -3,6 +3,7 @@
 //! Standard output is for data (addresses, access records, results of a check), standard error for talk (the log).
 
 mod check;
+mod plugins;
 mod run;
 
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ enum Verb {
     /// Load everything exactly as `run` would, report every problem, and exit.
     #[command(alias = "validate")]
     Check(check::Options),
+    /// Which plugins there are, and what a file is.
+    #[command(subcommand)]
+    Plugins(plugins::Verb),
 }
 
 /// Parses the arguments and runs one verb.
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
             run::exec(&arguments.common.config)
         }
         Verb::Check(options) => check::exec(&arguments.common.config, &options),
+        Verb::Plugins(verb) => plugins::exec(&arguments.common.config, &verb),
     };
     crate::observe::output::STDOUT.flush();
     crate::observe::output::STDERR.flush();

@@ -111,6 +111,20 @@ impl Callbacks {
         streams_request_body: false,
         streams_response_body: false,
     };
+    /// The words for those that are implemented, as manifests write them.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.request_headers, "request_headers"),
+            (self.request_body, "request_body"),
+            (self.request_trailers, "request_trailers"),
+            (self.response_headers, "response_headers"),
+            (self.response_body, "response_body"),
+            (self.response_trailers, "response_trailers"),
+            (self.finish, "finish"),
+        ]
+        .into_iter()
+        .filter_map(|(implemented, name)| implemented.then_some(name))
+    }
     /// Whether the headers callback of `direction` is implemented.
     #[must_use]
     pub fn headers(&self, direction: Direction) -> bool {

@@ -204,7 +204,7 @@ impl Assembly<'_> {
 }
 
 /// All filter entries of a configuration.
-fn entries(config: &Config) -> impl Iterator<Item = &FilterEntry> {
+pub(super) fn entries(config: &Config) -> impl Iterator<Item = &FilterEntry> {
     config.filters.iter().chain(config.routes.iter().flat_map(|route| &route.filters))
 }
 

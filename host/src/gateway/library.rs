@@ -37,11 +37,7 @@ impl Library {
 
     /// The names that exist, for suggestions.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = files(&self.dir).into_keys().collect();
-        names.extend(sluicegate_bundle::plugins().iter().map(|(name, _)| (*name).to_owned()));
-        names.sort();
-        names.dedup();
-        names
+        names(&self.dir)
     }
 
     /// The compiled plugin of that name as it is on disk now; `None` when there is none.
@@ -49,14 +45,8 @@ impl Library {
     /// # Errors
     /// The file cannot be read or is no plugin.
     pub(super) fn load(&mut self, name: &str) -> Option<Result<Arc<Plugin>, PluginError>> {
-        let bytes = match files(&self.dir).get(name) {
-            Some(path) => match read(path) {
-                Ok(bytes) => bytes,
-                Err(error) => return Some(Err(error)),
-            },
-            None => sluicegate_bundle::plugin(name)?.to_vec(),
-        };
-        Some(self.compile(name, &bytes))
+        let Source { bytes, .. } = find(&self.dir, name)?;
+        Some(bytes.and_then(|bytes| self.compile(name, &bytes)))
     }
 
     /// How long a plugin took to compile for this build; nothing when it was known.
@@ -83,6 +73,30 @@ impl Library {
     }
 }
 
+/// Where a plugin comes from.
+pub(super) struct Source {
+    /// Its file; `None` for one that is built in.
+    pub(super) file: Option<PathBuf>,
+    pub(super) bytes: Result<Vec<u8>, PluginError>,
+}
+
+/// The plugin of that name: a file of the directory, else a module of the binary; `None` when there is neither.
+pub(super) fn find(dir: &Path, name: &str) -> Option<Source> {
+    match files(dir).remove(name) {
+        Some(path) => Some(Source { bytes: read(&path), file: Some(path) }),
+        None => Some(Source { bytes: Ok(sluicegate_bundle::plugin(name)?.to_vec()), file: None }),
+    }
+}
+
+/// The names of all plugins that there are.
+pub(super) fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = files(dir).into_keys().collect();
+    names.extend(sluicegate_bundle::plugins().iter().map(|(name, _)| (*name).to_owned()));
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// The `.wasm` files of a directory by plugin name; a directory that does not exist has none.
 fn files(dir: &Path) -> BTreeMap<String, PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
@@ -101,7 +115,7 @@ pub(super) fn plugin_name(stem: &str) -> String {
 }
 
 /// Reads a regular file whole, once, within the bound.
-fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let failed = |error: std::io::Error| PluginError(format!("cannot read {}: {error}", path.display()));
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;

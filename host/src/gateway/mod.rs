@@ -4,6 +4,7 @@
 //! compiling, starting guests - happens on a thread of its own, and the result reaches the workers as one finished
 //! [`Generation`]. What goes wrong before that changes nothing.
 
+mod catalogue;
 mod control;
 mod generation;
 mod library;
@@ -23,6 +24,7 @@ use crate::config::Problems;
 use crate::observe::GatewayLedger;
 use crate::state::State;
 use crate::wasm::Engine;
+pub use catalogue::{Listed, inspect, list};
 use generation::{Builder, Generation};
 
 /// Why the gateway does not start.

@@ -7,6 +7,7 @@
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
 //! | `contexts`, `filter` | what the chain sees of it |
+//! | `report` | what a file is, for people |
 //!
 //! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
 //! at most its instance: a trap, a passed deadline or a broken ABI drops it, wakes its streams, and the next stream
@@ -29,6 +30,7 @@ mod memory;
 mod module;
 mod pairs;
 mod queues;
+mod report;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use filter::WorkerFilter;
 pub use module::Plugin;
+pub use report::Report;
 
 use crate::config::PauseMeaning;
 use crate::filter::OnError;

@@ -28,6 +28,8 @@ pub struct Plugin {
     pub compile_time: Duration,
     /// Things an operator should know (imports answered by trapping stubs …).
     pub warnings: Vec<String>,
+    /// Imports (`module.name`) that this host does not have.
+    pub unsupported: Vec<String>,
     pub(super) callbacks: Callbacks,
     /// What Pause means, when the module says.
     pub(super) pause: Option<PauseMeaning>,
@@ -55,13 +57,19 @@ pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Resul
     if !module.exports().any(|export| export.name().starts_with("proxy_abi_version_")) {
         warnings.push("it does not say which version of the ABI it speaks; 0.2.1 is assumed".into());
     }
-    let code = link(engine, &module, &mut warnings)?;
+    let (code, unsupported) = link(engine, &module)?;
+    warnings.extend(
+        unsupported
+            .iter()
+            .map(|name| format!("it imports {name}, which this host does not have: calling it ends the instance")),
+    );
     Ok(Plugin {
         name: Arc::from(name),
         digest: hex(&Sha256::digest(bytes)),
         schema: sections.schema,
         compile_time,
         warnings,
+        unsupported,
         callbacks: sections.manifest.as_ref().map_or(exported, |manifest| manifest.narrow(exported)),
         pause: sections.manifest.as_ref().and_then(manifest::Manifest::pause),
         code,
@@ -87,11 +95,8 @@ fn check_envelope(bytes: &[u8]) -> Result<(), PluginError> {
 }
 
 /// Gives the module its imports: ours, and for functions that we do not know stubs that end the instance when called.
-fn link(
-    engine: &wasmtime::Engine,
-    module: &Module,
-    warnings: &mut Vec<String>,
-) -> Result<InstancePre<HostState>, PluginError> {
+fn link(engine: &wasmtime::Engine, module: &Module) -> Result<(InstancePre<HostState>, Vec<String>), PluginError> {
+    let mut unsupported = Vec::new();
     let mut linker = Linker::new(engine);
     hostcalls::link(&mut linker, module)
         .map_err(|error| PluginError(format!("hostcalls cannot be linked: {error:#}")))?;
@@ -107,13 +112,15 @@ fn link(
         let stub = linker
             .func_new(import.module(), import.name(), ty, move |_, _, _| Err(Abort::trap(missing.clone()).into()));
         if stub.is_ok() {
-            warnings.push(format!("it imports {name}, which this host does not have: calling it ends the instance"));
+            unsupported.push(name);
         }
     }
-    linker.instantiate_pre(module).map_err(|error| PluginError(format!("its imports do not fit: {error:#}")))
+    let code = linker.instantiate_pre(module);
+    Ok((code.map_err(|error| PluginError(format!("its imports do not fit: {error:#}")))?, unsupported))
 }
 
-fn hex(digest: &[u8]) -> Arc<str> {
+/// Bytes as lower-case hex.
+pub(super) fn hex(digest: &[u8]) -> Arc<str> {
     let mut text = String::with_capacity(digest.len() * 2);
     for byte in digest {
         // Writing to a String cannot fail.
