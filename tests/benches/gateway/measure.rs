@@ -52,8 +52,8 @@ pub(crate) async fn take(subject: &Subject, time: Duration) -> Sample {
     Sample {
         cpu: spent.as_secs_f64() * 1e6 / requests,
         rate: field("Requests/sec:", 1).parse().expect("a rate"),
-        p50: micros(field("50%", 1)),
-        p99: micros(field("99%", 1)),
+        p50: micros(field(" 50%", 1)),
+        p99: micros(field(" 99%", 1)),
     }
 }
 
