@@ -25,6 +25,7 @@ mod plugin_cors;
 mod plugin_log;
 mod plugin_rate_limit;
 mod plugin_transform;
+mod plugins_trusted;
 mod plugins_verb;
 mod readme;
 mod routing;

@@ -94,12 +94,13 @@ pub fn parse(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment
         env,
         problems: RefCell::default(),
         origins: RefCell::new(HashMap::new()),
+        pins: RefCell::new(HashMap::new()),
     };
     let config = check::config(&Node::root(&document, &value));
-    let (problems, filters) = (document.problems.take(), document.origins.take());
+    let (problems, filters, pins) = (document.problems.take(), document.origins.take(), document.pins.take());
     match config {
         Some(config) if problems.is_empty() => {
-            Ok(Loaded { config, origins: Origins { source: Arc::clone(&source), filters } })
+            Ok(Loaded { config, origins: Origins { source: Arc::clone(&source), filters, pins } })
         }
         _ => Err(problems.into()),
     }

@@ -28,6 +28,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
+
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
@@ -63,10 +65,14 @@ pub struct Listener {
 }
 
 /// Where plugins come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plugins {
     /// The drop-in directory (`plugins/` beside the configuration by default); may not exist.
     pub dir: PathBuf,
+    /// By name of a plugin: the SHA-256 (lower-case hex) of the only bytes that may run under it.
+    pub sha256: BTreeMap<Arc<str>, Arc<str>>,
+    /// Public keys of minisign. With any, a file of `dir` runs only with a signature by one of them beside it.
+    pub keys: Vec<PublicKey>,
 }
 
 /// A named group of targets.

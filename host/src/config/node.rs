@@ -10,13 +10,14 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::common::Ranged;
 
 use super::interpolate::{Environment, interpolate};
-use super::origins::FilterOrigin;
+use super::origins::{FilterOrigin, Place};
 use super::problem::Problem;
 use super::source::{Source, Span};
 use super::{duration, size};
@@ -33,6 +34,8 @@ pub(super) struct Document<'a> {
     pub(super) problems: RefCell<Vec<Problem>>,
     /// Places of the filter entries, by their path.
     pub(super) origins: RefCell<HashMap<String, FilterOrigin>>,
+    /// Places of the pins, by the plugin's name.
+    pub(super) pins: RefCell<HashMap<Arc<str>, Place>>,
 }
 
 /// A value of the file.

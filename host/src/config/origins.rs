@@ -8,12 +8,14 @@ use super::node::{join, shown};
 use super::problem::Problem;
 use super::source::{Source, Span};
 
-/// The places of every filter entry and of every value inside its configuration.
+/// The places of every filter entry, of every value inside its configuration, and of the pins.
 #[derive(Clone, Debug)]
 pub struct Origins {
     pub(super) source: Arc<Source>,
     /// By the entry's path: `routes[0].filters[2]`.
     pub(super) filters: HashMap<String, FilterOrigin>,
+    /// By the pinned plugin's name.
+    pub(super) pins: HashMap<Arc<str>, Place>,
 }
 
 /// The places of one filter entry.
@@ -29,7 +31,7 @@ pub(super) struct FilterOrigin {
     pub(super) places: HashMap<String, Place>,
 }
 
-/// Where one value of a plugin's configuration stands.
+/// Where one value stands.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// JSON path from the top of the file.
@@ -74,6 +76,15 @@ impl Origins {
         match self.filters.get(path) {
             Some(filter) => Problem::at(&self.source, filter.plugin, &join(path, "use"), message.into()),
             None => self.unplaced(path, message.into()),
+        }
+        .suggest(suggestion)
+    }
+    /// A problem with the name of a pinned plugin.
+    #[must_use]
+    pub fn pin_problem(&self, name: &str, message: impl Into<String>, suggestion: Option<String>) -> Problem {
+        match self.pins.get(name) {
+            Some(pin) => Problem::at(&self.source, pin.key.unwrap_or(pin.value), &pin.path, message.into()),
+            None => self.unplaced("plugins.sha256", message.into()),
         }
         .suggest(suggestion)
     }

@@ -29,9 +29,9 @@ pub struct Listed {
 pub fn list(path: &Path) -> Result<Vec<Listed>, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let loaded = config::load(path)?;
-    let dir = &loaded.config.plugins.dir;
-    let list = names(dir).into_iter().filter_map(|name| {
-        let Source { file, bytes } = find(dir, &name)?;
+    let plugins = &loaded.config.plugins;
+    let list = names(&plugins.dir).into_iter().filter_map(|name| {
+        let Source { file, bytes } = find(plugins, &name)?;
         let report = match &bytes {
             Ok(bytes) => Report::new(&engine, &name, bytes),
             Err(error) => Report { problem: Some(error.to_string()), ..Report::new(&engine, &name, &[]) },

@@ -59,7 +59,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>, ledgers: Arc<GatewayLedger>) -> Self {
-        Self { path, library: Library::new(engine, PathBuf::new()), state, ledgers }
+        Self { path, library: Library::new(engine), state, ledgers }
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -71,8 +71,9 @@ impl Builder {
         let mut seen = watch::snapshot(&Watched { config: Some(self.path.clone()), plugins: PathBuf::new() });
         let loaded = config::load(&self.path)?;
         seen.extend(watch::snapshot(&Watched { config: None, plugins: loaded.config.plugins.dir.clone() }));
-        self.library.look_in(&loaded.config.plugins.dir);
+        self.library.look_in(&loaded.config.plugins);
         let mut problems = Vec::new();
+        self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
         let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
@@ -101,6 +102,16 @@ impl Builder {
             plugins,
             seen,
         })
+    }
+
+    /// A pin of a plugin that does not exist protects nothing.
+    fn check_pins(&self, loaded: &Loaded, problems: &mut Vec<Problem>) {
+        let names = self.library.names();
+        for pinned in loaded.config.plugins.sha256.keys().filter(|pinned| !names.iter().any(|name| **name == ***pinned))
+        {
+            let meant = config::closest(pinned, names.iter().map(String::as_str));
+            problems.push(loaded.origins.pin_problem(pinned, format!("there is no plugin \"{pinned}\""), meant));
+        }
     }
 
     /// Compiles every plugin that some filter uses.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::trust;
+use crate::config::Plugins;
 use crate::wasm::{Engine, Plugin, PluginError};
 
 /// Largest module that is read from disk, bytes. Compilers write filters of a few megabytes at most; Go's reach 21.
@@ -17,7 +19,7 @@ const MODULE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Finds modules by name and compiles each content once.
 pub(super) struct Library {
     engine: Engine,
-    dir: PathBuf,
+    plugins: Plugins,
     /// By digest: what the current and the previous generation use, so that going back costs nothing.
     compiled: HashMap<String, Arc<Plugin>>,
     /// What was compiled since the directory was last set, and not taken from `compiled`.
@@ -25,27 +27,27 @@ pub(super) struct Library {
 }
 
 impl Library {
-    pub(super) fn new(engine: Engine, dir: PathBuf) -> Self {
-        Self { engine, dir, compiled: HashMap::new(), fresh: Vec::new() }
+    pub(super) fn new(engine: Engine) -> Self {
+        Self { engine, plugins: Plugins::default(), compiled: HashMap::new(), fresh: Vec::new() }
     }
 
-    /// Looks in another directory from now on.
-    pub(super) fn look_in(&mut self, dir: &Path) {
-        dir.clone_into(&mut self.dir);
+    /// Looks there from now on, and trusts what is trusted there.
+    pub(super) fn look_in(&mut self, plugins: &Plugins) {
+        plugins.clone_into(&mut self.plugins);
         self.fresh.clear();
     }
 
     /// The names that exist, for suggestions.
     pub(super) fn names(&self) -> Vec<String> {
-        names(&self.dir)
+        names(&self.plugins.dir)
     }
 
     /// The compiled plugin of that name as it is on disk now; `None` when there is none.
     ///
     /// # Errors
-    /// The file cannot be read or is no plugin.
+    /// The file cannot be read, is no plugin, or is not trusted.
     pub(super) fn load(&mut self, name: &str) -> Option<Result<Arc<Plugin>, PluginError>> {
-        let Source { bytes, .. } = find(&self.dir, name)?;
+        let Source { bytes, .. } = find(&self.plugins, name)?;
         Some(bytes.and_then(|bytes| self.compile(name, &bytes)))
     }
 
@@ -62,7 +64,7 @@ impl Library {
 
     /// What is hashed is what is run: the digest is taken of the very bytes that are compiled.
     fn compile(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
-        let key = format!("{name}:{:x}", HexDigest(&Sha256::digest(bytes)));
+        let key = format!("{name}:{}", trust::hex(&Sha256::digest(bytes)));
         if let Some(plugin) = self.compiled.get(&key) {
             return Ok(Arc::clone(plugin));
         }
@@ -80,12 +82,16 @@ pub(super) struct Source {
     pub(super) bytes: Result<Vec<u8>, PluginError>,
 }
 
-/// The plugin of that name: a file of the directory, else a module of the binary; `None` when there is neither.
-pub(super) fn find(dir: &Path, name: &str) -> Option<Source> {
-    match files(dir).remove(name) {
-        Some(path) => Some(Source { bytes: read(&path), file: Some(path) }),
-        None => Some(Source { bytes: Ok(sluicegate_bundle::plugin(name)?.to_vec()), file: None }),
-    }
+/// The plugin of that name: a file of the directory, else a module of the binary; `None` when there is neither. Bytes that may not
+/// run are not given.
+pub(super) fn find(plugins: &Plugins, name: &str) -> Option<Source> {
+    let file = files(&plugins.dir).remove(name);
+    let bytes = match &file {
+        Some(path) => read(path),
+        None => Ok(sluicegate_bundle::plugin(name)?.to_vec()),
+    };
+    let bytes = bytes.and_then(|bytes| trust::check(plugins, name, file.as_deref(), &bytes).map(|()| bytes));
+    Some(Source { file, bytes })
 }
 
 /// The names of all plugins that there are.
@@ -129,13 +135,4 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let mut bytes = Vec::new();
     file.take(MODULE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
-}
-
-/// Bytes printed as lower-case hex.
-struct HexDigest<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for HexDigest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }

@@ -11,6 +11,7 @@ mod library;
 mod recorder;
 mod sockets;
 mod status;
+mod trust;
 mod watch;
 mod worker;
 

@@ -22,7 +22,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How often to look without any notification.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What is watched: the configuration file and the `.wasm` files of the plugins directory.
+/// What is watched: the configuration file, and the modules of the plugins directory with their signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) config: Option<PathBuf>,
@@ -97,7 +97,7 @@ fn pause(woken: &Receiver<()>) {
 /// Looks at the watched files.
 pub(super) fn snapshot(watched: &Watched) -> Snapshot {
     let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
-    let modules = modules.filter(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    let modules = modules.filter(|path| is_module(path));
     modules.chain(watched.config.clone()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()
 }
 
@@ -139,14 +139,18 @@ fn is_change(kind: EventKind) -> bool {
 /// Whether an event may be about a watched file. Writing to other files, such as a log beside the configuration, is not; names
 /// that come, go or move may be links on the way to one.
 fn concerns(event: &Event, config: Option<&OsStr>) -> bool {
-    let watched =
-        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm") || path.file_name() == config;
+    let watched = |path: &PathBuf| is_module(path) || path.file_name() == config;
     let written = match event.kind {
         EventKind::Modify(ModifyKind::Name(_)) => false,
         EventKind::Modify(_) | EventKind::Access(_) => true,
         _ => false,
     };
     !written || event.paths.is_empty() || event.paths.iter().any(watched)
+}
+
+/// A module, or the signature of one.
+fn is_module(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wasm" || extension == "minisig")
 }
 
 fn directories(watched: &Watched) -> Vec<PathBuf> {

@@ -26,7 +26,8 @@ fn every_key_is_read() {
   "$schema": "./gateway.schema.json", "//": "as keys too", "x-team": {"any": "thing"},
   "listeners": [{ "address": "[::1]:8080" }],
   "admin": { "address": "127.0.0.1:9901" },
-  "plugins": { "dir": "/opt/plugins" },
+  "plugins": { "dir": "/opt/plugins", "keys": ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"],
+               "sha256": { "// why": "reviewed", "my_filter": "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855" } },
   "upstreams": {
     "// the users": "note",
     "users": { "targets": ["http://Users.example/", "https://[::1]", "http://10.0.0.1:9001"], "protocol": "http2", "connect_timeout": "250ms" },
@@ -45,6 +46,8 @@ fn every_key_is_read() {
     .config;
     assert_eq!(config.admin.map(|admin| admin.port()), Some(9901));
     assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
+    assert_eq!(&config.plugins.sha256["my-filter"][..8], "e3b0c442");
+    assert_eq!((config.plugins.sha256.len(), config.plugins.keys.len()), (1, 1));
     let users = &config.upstreams["users"];
     assert_eq!(
         (&*users.name, users.protocol, users.connect_timeout),

@@ -49,6 +49,14 @@ fn missing_and_empty_things_are_reported_at_their_parent() {
     refuses(&top(r#""routes": [§{}]"#), &[r#"routes[0]: missing key "upstream""#]);
     refuses(&top(r#""filters": [§{}]"#), &[r#"filters[0]: missing key "use""#]);
     refuses(&top(r#""plugins": {"dir": §""}"#), &["plugins.dir: must not be empty"]);
+    refuses(
+        &top(r#""plugins": {"sha256": {"a": §"e3b0"}}"#),
+        &[r#"plugins.sha256.a: expected 64 hexadecimal digits, as `plugins inspect` shows them, found "e3b0""#],
+    );
+    refuses(
+        &top(r#""plugins": {"keys": [§"secret"]}"#),
+        &[r#"plugins.keys[0]: expected a public key of minisign such as "RWQ…", found "secret""#],
+    );
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Setup {
         Config {
             listeners: Vec::new(),
             admin: None,
-            plugins: Plugins { dir: "plugins".into() },
+            plugins: Plugins { dir: "plugins".into(), ..Plugins::default() },
             upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),
             filters: Vec::new(),
             routes: vec![route],
