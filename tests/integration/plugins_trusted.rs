@@ -63,16 +63,17 @@ async fn a_plugin_that_is_not_the_pinned_one_is_refused_at_the_start() {
 /// A key pair in `folder`, as `NAME.pub` and `NAME.sec`; the public key in one line.
 fn key(minisign: &Path, folder: &Path, name: &str) -> String {
     let file = |extension: &str| folder.join(name).with_extension(extension);
-    let made = Command::new(minisign).args(["-G", "-f", "-W", "-p"]).arg(file("pub")).arg("-s").arg(file("sec"));
-    assert!(made.stdin(Stdio::null()).output().unwrap().status.success());
+    let mut make = Command::new(minisign);
+    make.args(["-G", "-f", "-W", "-p"]).arg(file("pub")).arg("-s").arg(file("sec"));
+    assert!(make.stdin(Stdio::null()).output().unwrap().status.success());
     std::fs::read_to_string(file("pub")).unwrap().lines().nth(1).unwrap().to_owned()
 }
 
 /// Signs a file, beside it.
 fn sign(minisign: &Path, secret: &Path, file: &Path) {
-    let signed =
-        Command::new(minisign).args(["-S", "-s"]).arg(secret).arg("-m").arg(file).stdin(Stdio::null()).output();
-    assert!(signed.unwrap().status.success());
+    let mut make = Command::new(minisign);
+    make.args(["-S", "-s"]).arg(secret).arg("-m").arg(file);
+    assert!(make.stdin(Stdio::null()).output().unwrap().status.success());
 }
 
 #[tokio::test]
