@@ -1,23 +1,57 @@
 //! The functions that guests import: everything of Proxy-Wasm 0.1.0 to 0.2.1 and WASI preview 1, whatever version a
 //! guest says it speaks.
 //!
-//! | file | functions (without `proxy_`) |
-//! |---|---|
-//! | [`logging`] | log, get_log_level |
-//! | [`clock`] | get_current_time_nanoseconds, set_tick_period_milliseconds |
-//! | [`buffers`] | get_buffer_bytes, get_buffer_status, set_buffer_bytes, get_configuration (0.1.0) |
-//! | [`headers`] | get_header_map_size, get_header_map_pairs, get_header_map_value, set_header_map_pairs, add_, replace_, remove_header_map_value |
-//! | [`stream`] | continue_stream, close_stream, continue_request, continue_response, clear_route_cache (0.1.0) |
-//! | [`local_reply`] | send_local_response |
-//! | [`http_call`] | http_call, get_status |
-//! | [`grpc`] | grpc_call, grpc_stream, grpc_send, grpc_cancel, grpc_close (all refused) |
-//! | [`shared_data`] | get_shared_data, set_shared_data |
-//! | [`shared_queue`] | register_, resolve_, enqueue_, dequeue_shared_queue |
-//! | [`metrics`] | define_metric, increment_metric, record_metric, get_metric |
-//! | [`properties`] | get_property, set_property |
-//! | [`foreign`] | call_foreign_function |
-//! | [`lifecycle`] | set_effective_context, done |
-//! | [`wasi`] | `wasi_snapshot_preview1` and `wasi_unstable`; emscripten's two |
+//! | hostcall | file | statuses beside OK |
+//! |---|---|---|
+//! | `proxy_log` | [`logging`] | 2 6 |
+//! | `proxy_get_log_level` | [`logging`] |  |
+//! | `proxy_get_current_time_nanoseconds` | [`clock`] |  |
+//! | `proxy_set_tick_period_milliseconds` | [`clock`] |  |
+//! | `proxy_get_buffer_bytes` | [`buffers`] | 1 2 |
+//! | `proxy_get_buffer_status` | [`buffers`] | 1 2 |
+//! | `proxy_set_buffer_bytes` | [`buffers`] | 2 6 |
+//! | `proxy_get_configuration` | [`buffers`] | 1 |
+//! | `proxy_get_header_map_size` | [`headers`] | 2 |
+//! | `proxy_get_header_map_pairs` | [`headers`] | 2 |
+//! | `proxy_get_header_map_value` | [`headers`] | 1 2 6 |
+//! | `proxy_set_header_map_pairs` | [`headers`] | 2 6 |
+//! | `proxy_add_header_map_value` | [`headers`] | 2 6 |
+//! | `proxy_replace_header_map_value` | [`headers`] | 2 6 |
+//! | `proxy_remove_header_map_value` | [`headers`] | 2 6 |
+//! | `proxy_continue_stream` | [`stream`] | 2 |
+//! | `proxy_close_stream` | [`stream`] | 2 |
+//! | `proxy_continue_request` | [`stream`] |  |
+//! | `proxy_continue_response` | [`stream`] |  |
+//! | `proxy_clear_route_cache` | [`stream`] |  |
+//! | `proxy_send_local_response` | [`local_reply`] | 2 6 |
+//! | `proxy_http_call` | [`http_call`] | 2 6 10 |
+//! | `proxy_get_status` | [`http_call`] |  |
+//! | `proxy_grpc_call` | [`grpc`] | 10 |
+//! | `proxy_grpc_stream` | [`grpc`] | 10 |
+//! | `proxy_grpc_send` | [`grpc`] | 1 |
+//! | `proxy_grpc_cancel` | [`grpc`] | 1 |
+//! | `proxy_grpc_close` | [`grpc`] | 1 |
+//! | `proxy_get_shared_data` | [`shared_data`] | 1 6 |
+//! | `proxy_set_shared_data` | [`shared_data`] | 6 8 |
+//! | `proxy_register_shared_queue` | [`shared_queue`] | 6 |
+//! | `proxy_resolve_shared_queue` | [`shared_queue`] | 1 6 |
+//! | `proxy_enqueue_shared_queue` | [`shared_queue`] | 1 6 |
+//! | `proxy_dequeue_shared_queue` | [`shared_queue`] | 1 7 |
+//! | `proxy_define_metric` | [`metrics`] | 2 6 |
+//! | `proxy_increment_metric` | [`metrics`] | 1 2 |
+//! | `proxy_record_metric` | [`metrics`] | 1 2 |
+//! | `proxy_get_metric` | [`metrics`] | 1 2 |
+//! | `proxy_get_property` | [`properties`] | 1 6 |
+//! | `proxy_set_property` | [`properties`] | 6 |
+//! | `proxy_call_foreign_function` | [`foreign`] | 1 2 6 10 |
+//! | `proxy_set_effective_context` | [`lifecycle`] | 2 |
+//! | `proxy_done` | [`lifecycle`] |  |
+//! | `emscripten_notify_memory_growth` | [`wasi`] |  |
+//! | `pthread_equal` | [`wasi`] |  |
+//! | `wasi_snapshot_preview1`, `wasi_unstable`: all of WASI preview 1 | [`wasi`] | |
+//!
+//! (1 NOT_FOUND, 2 BAD_ARGUMENT, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
+//! what is linked and what is answered.)
 //!
 //! Each file registers its functions first, as that section of the specification reads; what they do lives on
 //! [`HostState`] or in private functions below.

@@ -29,7 +29,7 @@ const CALLBACKS: [(&str, &str, &str); 17] = [
 ];
 
 /// Imports: module, name, number of `i32` parameters before an optional `i64`, whether it answers.
-const IMPORTS: [(&str, &str, &str, bool); 46] = [
+pub(super) const IMPORTS: [(&str, &str, &str, bool); 48] = [
     ("env", "proxy_log", "iii", true),
     ("env", "proxy_get_log_level", "i", true),
     ("env", "proxy_get_current_time_nanoseconds", "i", true),
@@ -50,6 +50,7 @@ const IMPORTS: [(&str, &str, &str, bool); 46] = [
     ("env", "proxy_continue_stream", "i", true),
     ("env", "proxy_close_stream", "i", true),
     ("env", "proxy_continue_request", "", false),
+    ("env", "proxy_continue_response", "", true),
     ("env", "proxy_clear_route_cache", "", true),
     ("env", "proxy_get_status", "iii", true),
     ("env", "proxy_send_local_response", "iiiiiiii", true),
@@ -58,6 +59,7 @@ const IMPORTS: [(&str, &str, &str, bool); 46] = [
     ("env", "proxy_grpc_stream", "iiiiiiiii", true),
     ("env", "proxy_grpc_send", "iiii", true),
     ("env", "proxy_grpc_cancel", "i", true),
+    ("env", "proxy_grpc_close", "i", true),
     ("env", "proxy_get_shared_data", "iiiii", true),
     ("env", "proxy_set_shared_data", "iiiii", true),
     ("env", "proxy_register_shared_queue", "iii", true),

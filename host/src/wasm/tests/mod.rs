@@ -7,6 +7,7 @@ mod faults;
 mod foreign;
 mod guest;
 mod headers;
+mod hostcalls;
 mod loading;
 mod logging;
 mod properties;
