@@ -112,14 +112,16 @@ fn whatever_a_guest_passes_it_gets_a_status_of_the_table_or_loses_its_instance_o
         }
         let mut cases = Vec::new();
         for hostile in HOSTILE {
-            // All arguments are an address and a size that exist; one, or all of them, is not.
-            let good = || vec![16_i64; parameters.len()];
             cases.push(vec![hostile; parameters.len()]);
-            cases.extend((0..parameters.len()).map(|place| {
-                let mut arguments = good();
-                arguments[place] = hostile;
-                arguments
-            }));
+            // The others are an address or a size that exists; the first is often a type, of which 0 exists.
+            for first in [0, 16] {
+                cases.extend((0..parameters.len()).map(|place| {
+                    let mut arguments = vec![16; parameters.len()];
+                    arguments[0] = first;
+                    arguments[place] = hostile;
+                    arguments
+                }));
+            }
         }
         on_worker(async { try_all(name, &cases, &table[name]) });
     }
