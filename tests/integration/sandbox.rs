@@ -239,6 +239,10 @@ async fn a_panic_tells_filter_file_and_line_to_the_log_and_nothing_to_the_client
     let line = gateway.wait_for_log("the secret reason").await;
     assert!(line.contains("script"), "the line names the filter: {line}");
     gateway.wait_for_log("steps.rs").await;
+    let filters: serde_json::Value = serde_json::from_str(&gateway.admin_get("/api/v1/filters").await.text()).unwrap();
+    let trap = &filters["filters"][0]["last_traps"][0];
+    assert!(trap["detail"].as_str().is_some_and(|detail| detail.contains("the secret reason")), "{filters:#}");
+    assert!(trap["request_id"].is_string() && trap["kind"] == "trap", "{trap}");
 }
 
 #[tokio::test]

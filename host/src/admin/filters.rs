@@ -1,10 +1,11 @@
 //! `/api/v1/filters`: what every filter does and costs, as JSON.
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
-use crate::observe::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot};
+use crate::observe::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot, Trap};
 
 /// Every filter, in the order given.
 pub(super) fn describe(filters: &[Arc<FilterLedger>]) -> Value {
@@ -23,6 +24,7 @@ fn one(filter: &FilterSnapshot) -> Value {
     described.insert("phases".into(), phases.into());
     described.insert("replies".into(), total.outcomes[2].into());
     described.insert("traps".into(), traps.into());
+    described.insert("last_traps".into(), filter.last.iter().map(trap).collect());
     described.insert("starts".into(), filter.starts.into());
     described.insert("instances".into(), filter.instances.into());
     described.insert("memory_bytes".into(), filter.memory_bytes.into());
@@ -46,6 +48,11 @@ fn calls(phase: &PhaseSnapshot) -> Map<String, Value> {
         calls.insert(name.into(), phase.duration.percentile(percent).into());
     }
     calls
+}
+
+fn trap(trap: &Trap) -> Value {
+    let at = trap.time.duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64());
+    json!({ "at": at, "kind": trap.kind.as_str(), "detail": &*trap.detail, "request_id": trap.request.as_deref() })
 }
 
 /// `running`: there are instances. `failed`: there were, or should have been. `idle`: none was needed so far.

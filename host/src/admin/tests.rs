@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::filter::{FaultKind, Outcome, Phase};
+use crate::filter::{Fault, FaultKind, Outcome, Phase};
 
 struct Fake {
     ready: AtomicBool,
@@ -88,7 +88,7 @@ async fn filters_are_described_with_what_they_cost() {
         running.status.filter.record(Phase::RequestHeaders, 700, Outcome::Continue);
     }
     running.status.filter.record(Phase::RequestHeaders, 700, Outcome::Reply);
-    running.status.filter.trap(FaultKind::Deadline);
+    running.status.filter.trap(&Fault { kind: FaultKind::Deadline, detail: "it loops".into() }, Some("r-7"));
     running.status.filter.instance_started();
     running.status.filter.memory(65_536);
     let (status, body) = get_json(running.address, "/api/v1/filters").await;
@@ -105,6 +105,9 @@ async fn filters_are_described_with_what_they_cost() {
         ("/p50_ns", json!(750)),
         ("/phases/request_headers/calls", json!(101)),
         ("/traps/deadline", json!(1)),
+        ("/last_traps/0/kind", json!("deadline")),
+        ("/last_traps/0/detail", json!("it loops")),
+        ("/last_traps/0/request_id", json!("r-7")),
         ("/instances", json!(1)),
         ("/memory_bytes", json!(65_536)),
     ] {

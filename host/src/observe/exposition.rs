@@ -284,7 +284,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::filter::{FaultKind, Outcome, Phase};
+    use crate::filter::{Fault, FaultKind, Outcome, Phase};
     use crate::observe::{Reason, SwapResult};
 
     fn has_line(text: &str, line: &str) -> bool {
@@ -330,7 +330,7 @@ mod tests {
         for filter in &filters {
             filter.record(Phase::RequestHeaders, 700, Outcome::Reply);
             filter.instance_started();
-            filter.trap(FaultKind::Memory);
+            filter.trap(&Fault { kind: FaultKind::Memory, detail: "".into() }, None);
         }
         let text = render(&gateway, &filters, &state).unwrap();
         let labels = "filter=\"auth\",entry=\"filters[0]\",version=\"0123456789ab\"";

@@ -1,11 +1,18 @@
 //! The ledger of one filter entry: what its callbacks cost, how they ended, what its instances hold. Over all workers.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::histogram::{CALLBACK_BOUNDS, Distribution, Histogram};
 use super::sharded::{Count, Sharded};
-use crate::filter::{FaultKind, Outcome, Phase};
+use crate::filter::{Fault, FaultKind, Outcome, Phase};
+
+/// Traps that are kept to be looked at.
+const TRAPS: usize = 8;
+/// Bytes of a trap's detail that are kept.
+const TRAP_BYTES: usize = 4096;
 
 /// Every phase with its word in metrics, in the order of [`Phase`].
 pub const PHASES: [(Phase, &str); 7] = [
@@ -39,6 +46,8 @@ pub struct FilterLedger {
     digest: Arc<str>,
     callbacks: Sharded<Callbacks>,
     traps: [AtomicU64; FAULTS.len()],
+    /// The last of them, the newest last.
+    last: Mutex<VecDeque<Trap>>,
     starts: AtomicU64,
     instances: AtomicI64,
     memory: AtomicI64,
@@ -66,6 +75,7 @@ impl FilterLedger {
             digest: digest.into(),
             callbacks: Sharded::default(),
             traps: Default::default(),
+            last: Mutex::default(),
             starts: AtomicU64::new(0),
             instances: AtomicI64::new(0),
             memory: AtomicI64::new(0),
@@ -122,11 +132,23 @@ impl FilterLedger {
         self.memory.fetch_add(delta_bytes, Relaxed);
     }
 
-    /// An instance died of that, or could not start.
-    pub fn trap(&self, kind: FaultKind) {
-        if let Some(count) = self.traps.get(kind as usize) {
+    /// An instance died of that, or could not start. `request`: the id of the request that it was called for.
+    pub fn trap(&self, fault: &Fault, request: Option<&str>) {
+        if let Some(count) = self.traps.get(fault.kind as usize) {
             count.fetch_add(1, Relaxed);
         }
+        let end = fault.detail.floor_char_boundary(TRAP_BYTES);
+        let trap = Trap {
+            time: SystemTime::now(),
+            kind: fault.kind,
+            detail: fault.detail.get(..end).unwrap_or_default().into(),
+            request: request.map(Arc::from),
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == TRAPS {
+            last.pop_front();
+        }
+        last.push_back(trap);
     }
 
     /// Everything as it is now.
@@ -145,6 +167,7 @@ impl FilterLedger {
             phases: std::array::from_fn(phase),
             longest_nanos: self.callbacks.iter().map(|copy| copy.longest.get()).max().unwrap_or(0),
             traps: std::array::from_fn(|kind| self.traps[kind].load(Relaxed)),
+            last: self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
             starts: self.starts.load(Relaxed),
             instances: self.instances.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
@@ -173,12 +196,27 @@ pub struct FilterSnapshot {
     pub longest_nanos: u64,
     /// Deaths of instances, in the order of [`FAULTS`].
     pub traps: [u64; FAULTS.len()],
+    /// The last of them, the newest last.
+    pub last: Vec<Trap>,
     /// Instances ever started.
     pub starts: u64,
     /// Instances running.
     pub instances: i64,
     /// Their linear memory, bytes.
     pub memory_bytes: i64,
+}
+
+/// How an instance died, or why it did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// When.
+    pub time: SystemTime,
+    /// Of what.
+    pub kind: FaultKind,
+    /// The guest's last words and its frames.
+    pub detail: Arc<str>,
+    /// The request that it was called for, if it was for one.
+    pub request: Option<Arc<str>>,
 }
 
 /// The callbacks of one phase.
@@ -213,6 +251,9 @@ impl FilterSnapshot {
         for (count, more) in self.traps.iter_mut().zip(other.traps) {
             *count += more;
         }
+        self.last.extend(other.last.iter().cloned());
+        self.last.sort_by_key(|trap| trap.time);
+        self.last.drain(..self.last.len().saturating_sub(TRAPS));
         self.longest_nanos = self.longest_nanos.max(other.longest_nanos);
         self.starts += other.starts;
         self.instances += other.instances;
@@ -274,10 +315,16 @@ mod tests {
         ledger.memory(65_536 * 3);
         ledger.memory(-65_536);
         ledger.instance_ended();
-        ledger.trap(FaultKind::Deadline);
+        for number in 0..=TRAPS {
+            let fault = Fault { kind: FaultKind::Deadline, detail: format!("number {number}").into() };
+            ledger.trap(&fault, Some("r-1"));
+        }
         let mut snapshot = ledger.snapshot();
         snapshot.merge(&ledger.snapshot());
         assert_eq!((snapshot.starts, snapshot.instances, snapshot.memory_bytes), (4, 2, 4 * 65_536));
-        assert_eq!(snapshot.traps, [0, 2, 0, 0, 0, 0, 0]);
+        assert_eq!(snapshot.traps[1], 2 * (TRAPS as u64 + 1));
+        // Only the last are kept, of two ledgers together, too.
+        assert_eq!(snapshot.last.len(), TRAPS);
+        assert_eq!((&*snapshot.last[TRAPS - 1].detail, snapshot.last[0].request.as_deref()), ("number 8", Some("r-1")));
     }
 }

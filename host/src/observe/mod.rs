@@ -15,7 +15,7 @@ mod sharded;
 mod traffic;
 
 pub use exposition::{CONTENT_TYPE, render};
-pub use filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot};
+pub use filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot, Trap};
 pub use gateway::{GatewayLedger, SwapResult};
 pub use histogram::Distribution;
 pub use reason::Reason;

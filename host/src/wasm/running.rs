@@ -78,7 +78,7 @@ impl Running {
             Purpose::Serve,
             Rc::downgrade(&running),
         );
-        let mut instance = Instance::start(host).inspect_err(|fault| spec.ledger.trap(fault.kind))?;
+        let mut instance = Instance::start(host).inspect_err(|fault| spec.ledger.trap(fault, None))?;
         let left = instance.take_left();
         spec.ledger.instance_started();
         running.account(instance.host().memory_limit.size());
@@ -122,6 +122,10 @@ impl Running {
         callback: &str,
         run: impl FnOnce(&Exports, &mut Store<HostState>) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
+        let stream = match &context {
+            Effective::Stream(stream) => Some(Rc::clone(stream)),
+            Effective::Root => None,
+        };
         let (outcome, left) = {
             let mut slot = self.instance.try_borrow_mut().map_err(|_| busy())?;
             let instance = slot.as_mut().ok_or_else(|| self.dead())?;
@@ -143,7 +147,8 @@ impl Running {
                     detail = &*fault.detail,
                     "Filter faulted."
                 );
-                self.spec.ledger.trap(fault.kind);
+                let request = stream.as_ref().map(|stream| &*stream.stage.exchange().facts.request_id);
+                self.spec.ledger.trap(&fault, request);
                 self.end(Some(fault.clone()));
                 Err(fault)
             }
