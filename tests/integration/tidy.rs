@@ -154,3 +154,16 @@ fn nothing_unfinished_is_left_in_the_code() {
         }
     }
 }
+
+#[test]
+fn the_top_level_holds_documents_and_settings_only() {
+    let strangers: Vec<_> = fs::read_dir(root())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "LICENSE")
+        .filter(|name| ![".md", ".toml", ".json", "Cargo.lock"].iter().any(|end| name.ends_with(end)))
+        .collect();
+    assert!(strangers.is_empty(), "not part of the project: {strangers:?}");
+}
