@@ -81,6 +81,7 @@ async fn same_in_both(name: &str, module: &[u8], config: &Value, asks: &[Ask]) {
     let setup = Setup {
         binary,
         clusters: vec![("origin".into(), origin.address()), ("users".into(), users.address())],
+        http2_clusters: Vec::new(),
         filters: vec![WasmFilter { name: name.into(), file, config: config.to_string() }],
         core: None,
     };

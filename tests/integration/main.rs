@@ -17,6 +17,7 @@ mod envoy;
 mod filters;
 mod filters_bodies;
 mod filters_callouts;
+mod filters_grpc;
 mod filters_state;
 mod forwarding;
 mod malformed;

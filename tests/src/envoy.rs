@@ -30,6 +30,8 @@ pub struct Setup {
     pub binary: PathBuf,
     /// Clusters by name; the first one gets all requests.
     pub clusters: Vec<(String, SocketAddr)>,
+    /// Further clusters, which speak HTTP/2.
+    pub http2_clusters: Vec<(String, SocketAddr)>,
     /// The chain before the router.
     pub filters: Vec<WasmFilter>,
     /// The core to run on, if on one only.
@@ -119,7 +121,15 @@ fn config(setup: &Setup) -> Value {
             "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
         })
     };
-    let clusters: Vec<Value> = setup.clusters.iter().map(cluster).collect();
+    let http2 = |named: &(String, SocketAddr)| {
+        let mut cluster = cluster(named);
+        let options = json!({ "@type": format!("{TYPES}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"), "explicit_http_config": { "http2_protocol_options": {} } });
+        cluster["typed_extension_protocol_options"] =
+            json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options });
+        cluster
+    };
+    let clusters: Vec<Value> =
+        setup.clusters.iter().map(cluster).chain(setup.http2_clusters.iter().map(http2)).collect();
     let mut filters: Vec<Value> = setup.filters.iter().map(wasm_filter).collect();
     filters.push(json!({
         "name": "envoy.filters.http.router",

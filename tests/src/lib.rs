@@ -15,6 +15,7 @@ pub mod body;
 pub mod client;
 pub mod envoy;
 pub mod gateway;
+pub mod grpc;
 pub mod guests;
 pub mod lines;
 pub mod load;

@@ -14,7 +14,7 @@ pub mod reply;
 use std::fmt;
 use std::rc::Rc;
 
-pub use callout::{Callout, CalloutRefused, CalloutReply, Callouts};
+pub use callout::{Callout, CalloutRefused, CalloutReply, Callouts, GrpcCall, GrpcEvent, GrpcStream};
 pub use chain::Chain;
 pub use exchange::{Exchange, Stage};
 pub use headers::{Field, Headers, Name};

@@ -17,7 +17,7 @@ use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
-use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource};
+use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets};
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Proxy, RouteChain, WorkerGeneration};
@@ -322,5 +322,13 @@ impl Callouts for CurrentCallouts {
     fn start(&self, call: Callout, done: Box<dyn FnOnce(CalloutReply)>) -> Result<(), CalloutRefused> {
         let current = Rc::clone(&self.0.borrow());
         current.start(call, done)
+    }
+    fn open_grpc(
+        &self,
+        call: GrpcCall,
+        events: Box<dyn FnMut(GrpcEvent)>,
+    ) -> Result<Box<dyn GrpcStream>, CalloutRefused> {
+        let current = Rc::clone(&self.0.borrow());
+        current.open_grpc(call, events)
     }
 }

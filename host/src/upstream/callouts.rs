@@ -1,4 +1,5 @@
-//! Callouts: the HTTP calls of one filter on one worker, sent over the worker's own upstream connections.
+//! Callouts: the calls of one filter on one worker, sent over the worker's own upstream connections. Those over gRPC are
+//! in [`super::grpc`].
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 
-use super::{RequestBody, ResponseBody, Upstream, UpstreamError, Upstreams};
-use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, Headers, Name};
+use super::{RequestBody, ResponseBody, Upstream, UpstreamError, Upstreams, grpc};
+use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, GrpcCall, GrpcEvent, GrpcStream, Headers, Name};
 
 /// What the guest reads when nothing could be reached.
 const UNREACHABLE: &str = "upstream connect error or disconnect before headers";
@@ -37,13 +38,17 @@ impl WorkerCallouts {
     }
 }
 
+impl WorkerCallouts {
+    /// The upstream of that name, while there is room for one more call.
+    fn admit(&self, upstream: &str) -> Result<Rc<Upstream>, CalloutRefused> {
+        let upstream = self.upstreams.get(upstream).ok_or(CalloutRefused::UnknownUpstream)?;
+        if self.open.get() >= self.limit { Err(CalloutRefused::TooMany) } else { Ok(Rc::clone(upstream)) }
+    }
+}
+
 impl Callouts for WorkerCallouts {
     fn start(&self, call: Callout, done: Box<dyn FnOnce(CalloutReply)>) -> Result<(), CalloutRefused> {
-        let upstream = self.upstreams.get(&call.upstream).ok_or(CalloutRefused::UnknownUpstream)?;
-        let upstream = Rc::clone(upstream);
-        if self.open.get() >= self.limit {
-            return Err(CalloutRefused::TooMany);
-        }
+        let upstream = self.admit(&call.upstream)?;
         let timeout = call.timeout;
         let request = request(call).map_err(CalloutRefused::BadRequest)?;
         let open = Open::new(&self.open);
@@ -55,10 +60,19 @@ impl Callouts for WorkerCallouts {
         });
         Ok(())
     }
+    fn open_grpc(
+        &self,
+        call: GrpcCall,
+        events: Box<dyn FnMut(GrpcEvent)>,
+    ) -> Result<Box<dyn GrpcStream>, CalloutRefused> {
+        let upstream = self.admit(&call.upstream)?;
+        let stream = grpc::open(upstream, call, self.body_limit, Open::new(&self.open), events)?;
+        Ok(Box::new(stream))
+    }
 }
 
 /// Counts one open call.
-struct Open(Rc<Cell<usize>>);
+pub(super) struct Open(Rc<Cell<usize>>);
 
 impl Open {
     fn new(count: &Rc<Cell<usize>>) -> Self {
@@ -101,7 +115,7 @@ fn request(call: Callout) -> Result<Request<RequestBody>, String> {
     Ok(request)
 }
 
-fn fields(list: Headers, map: &mut HeaderMap) {
+pub(super) fn fields(list: Headers, map: &mut HeaderMap) {
     for field in list {
         if let Name::Header(name) = field.name
             && !is_ours(&name)

@@ -6,6 +6,7 @@ pub mod callouts;
 mod connect;
 mod error;
 mod executor;
+mod grpc;
 mod pool;
 mod target;
 mod tls;
@@ -70,6 +71,12 @@ impl Upstream {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
+    }
+
+    /// Whether requests go out over HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Http2
     }
 
     /// Sends a request to the next target in turn and waits for the response's head. The request is in origin form and has

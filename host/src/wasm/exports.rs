@@ -12,7 +12,7 @@ use crate::filter::{Callbacks, Direction};
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 
 /// Every callback that the host calls: name, possible numbers of 32-bit parameters, whether it answers one.
-const CALLBACKS: [(&str, &[usize], bool); 22] = [
+const CALLBACKS: [(&str, &[usize], bool); 26] = [
     ("_initialize", &[0], false),
     ("_start", &[0], false),
     ("main", &[2], true),
@@ -32,6 +32,10 @@ const CALLBACKS: [(&str, &[usize], bool); 22] = [
     ("proxy_on_request_trailers", &[2], true),
     ("proxy_on_response_trailers", &[2], true),
     ("proxy_on_http_call_response", &[5], false),
+    ("proxy_on_grpc_receive_initial_metadata", &[3], false),
+    ("proxy_on_grpc_receive", &[3], false),
+    ("proxy_on_grpc_receive_trailing_metadata", &[3], false),
+    ("proxy_on_grpc_close", &[3], false),
     ("proxy_on_done", &[1], true),
     ("proxy_on_log", &[1], false),
     ("proxy_on_delete", &[1], false),
@@ -101,6 +105,8 @@ pub(super) enum HeadersCallback {
 pub(super) type BodyCallback = TypedFunc<(u32, u32, u32), u32>;
 /// `proxy_on_http_call_response`: root context, token, number of fields, size of the body, number of trailers.
 pub(super) type AnswerCallback = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+/// `proxy_on_grpc_*`: root context, token, and the number of fields, the size of the message or the status.
+pub(super) type GrpcCallback = TypedFunc<(u32, u32, u32), ()>;
 
 /// The functions of one instance, looked up once.
 pub(super) struct Exports {
@@ -110,6 +116,10 @@ pub(super) struct Exports {
     pub(super) tick: Option<TypedFunc<u32, ()>>,
     pub(super) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
     pub(super) http_call_response: Option<AnswerCallback>,
+    pub(super) grpc_initial_metadata: Option<GrpcCallback>,
+    pub(super) grpc_receive: Option<GrpcCallback>,
+    pub(super) grpc_trailing_metadata: Option<GrpcCallback>,
+    pub(super) grpc_close: Option<GrpcCallback>,
     pub(super) done: Option<TypedFunc<u32, u32>>,
     pub(super) log: Option<TypedFunc<u32, ()>>,
     pub(super) delete: Option<TypedFunc<u32, ()>>,
@@ -127,6 +137,12 @@ impl Exports {
             tick: find(instance, store, "proxy_on_tick"),
             queue_ready: find(instance, store, "proxy_on_queue_ready"),
             http_call_response: find(instance, store, "proxy_on_http_call_response"),
+            grpc_initial_metadata: find(instance, store, "proxy_on_grpc_receive_initial_metadata"),
+            grpc_receive: find(instance, store, "proxy_on_grpc_receive"),
+            grpc_trailing_metadata: find(instance, store, "proxy_on_grpc_receive_trailing_metadata")
+                // The AssemblyScript SDK's name for it.
+                .or_else(|| find(instance, store, "proxy_on_grpc_trailing_metadata")),
+            grpc_close: find(instance, store, "proxy_on_grpc_close"),
             done: find(instance, store, "proxy_on_done"),
             log: find(instance, store, "proxy_on_log"),
             delete: find(instance, store, "proxy_on_delete"),

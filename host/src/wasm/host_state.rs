@@ -1,7 +1,7 @@
 //! What an instance's store carries for its hostcalls: who it is, whose callback runs, and what the callback leaves behind.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use wasmtime::{Memory, TypedFunc};
 
 use super::FilterSpec;
+use super::callouts::{Calls, Incoming};
 use super::engine::Deadline;
 use super::limits::{METRICS, MemoryLimit, QUEUES};
 use super::log::{GuestLog, LogLevel, Speaker};
 use super::queues::QueueEvents;
 use super::running::Running;
-use crate::filter::{CalloutReply, Callouts, Fault, Stage};
+use crate::filter::{Callouts, Fault, Stage};
 use crate::state::State;
 
 /// Id of the root context. Streams count on from here.
@@ -84,9 +85,8 @@ pub(super) struct HostState {
     pub(super) metrics: Handles,
     pub(super) queues: Handles,
     pub(super) queue_events: Arc<QueueEvents>,
-    /// Tokens of callouts whose answer is still to come.
-    pub(super) calls: BTreeSet<u32>,
-    pub(super) next_call: u32,
+    /// Callouts whose answer is still to come.
+    pub(super) calls: Calls,
     pub(super) streams: BTreeMap<u32, Rc<Stream>>,
     next_context: u32,
     /// Steps left to the callback that runs.
@@ -95,7 +95,7 @@ pub(super) struct HostState {
     /// The stream is over; nothing can be done to it any more.
     pub(super) finishing: bool,
     /// The answer that is being delivered.
-    pub(super) answer: Option<CalloutReply>,
+    pub(super) answer: Option<Incoming>,
     pub(super) left: Left,
     /// Serialised pairs, kept for the next time.
     pub(super) scratch: Vec<u8>,
@@ -125,8 +125,7 @@ impl HostState {
             metrics: Handles::new(METRICS),
             queues: Handles::new(QUEUES),
             queue_events: Arc::default(),
-            calls: BTreeSet::new(),
-            next_call: 0,
+            calls: Calls::default(),
             streams: BTreeMap::new(),
             next_context: ROOT_CONTEXT,
             effective: Effective::Root,

@@ -14,17 +14,18 @@ use tokio::task::AbortHandle;
 use wasmtime::Store;
 
 use super::FilterSpec;
+use super::callouts::{self, Incoming};
 use super::exports::Exports;
 use super::host_state::{Effective, HostState, Left, Purpose, ROOT_CONTEXT, Stream};
 use super::instance::Instance;
 use super::limits::{DONE_LIMIT, DONE_PENDING};
 use super::{queues, timers};
-use crate::filter::{CalloutReply, Callouts, Fault, FaultKind, Stage};
+use crate::filter::{Callouts, Fault, FaultKind, Stage};
 use crate::state::State;
 
 /// What reaches an instance from outside its streams' callbacks.
 enum Event {
-    Answer(u32, CalloutReply),
+    Answer(u32, Incoming),
     Tick,
     Queue(Box<str>),
     Finish(Rc<Stream>),
@@ -84,6 +85,7 @@ impl Running {
         running.account(instance.host().memory_limit.size());
         *running.instance.borrow_mut() = Some(instance);
         running.settle(left);
+        running.deliver();
         Ok(running)
     }
     /// Why it ended, if it did.
@@ -183,8 +185,11 @@ impl Running {
     }
     /// Delivers an event, or keeps it while a callback runs.
     fn event(self: &Rc<Self>, event: Event) {
+        if self.fault.borrow().is_some() {
+            return;
+        }
         self.events.borrow_mut().push_back(event);
-        if self.instance.try_borrow_mut().is_ok() {
+        if self.instance.try_borrow_mut().is_ok_and(|instance| instance.is_some()) {
             self.deliver();
         }
     }
@@ -206,18 +211,9 @@ impl Running {
     }
     fn deliver_to_root(self: &Rc<Self>, event: Event) {
         let outcome = match event {
-            Event::Answer(token, reply) => {
-                self.call(Effective::Root, "proxy_on_http_call_response", |exports, store| {
-                    let sizes = (count(reply.headers.len()), count(reply.body.len()), count(reply.trailers.len()));
-                    store.data_mut().answer = Some(reply);
-                    let known = store.data_mut().calls.remove(&token);
-                    if let Some(response) = exports.http_call_response.as_ref().filter(|_| known) {
-                        response.call(&mut *store, (ROOT_CONTEXT, token, sizes.0, sizes.1, sizes.2))?;
-                    }
-                    store.data_mut().answer = None;
-                    Ok(())
-                })
-            }
+            Event::Answer(token, incoming) => self.call(Effective::Root, incoming.callback(), |exports, store| {
+                callouts::deliver(exports, store, token, incoming)
+            }),
             Event::Tick => self.call(Effective::Root, "proxy_on_tick", |exports, store| {
                 exports.tick.as_ref().map_or(Ok(()), |tick| tick.call(store, ROOT_CONTEXT))
             }),
@@ -235,9 +231,9 @@ impl Running {
         // A fault has been logged and acted on where it happened.
         drop(outcome);
     }
-    /// The answer to a callout.
-    pub(super) fn answer(self: &Rc<Self>, token: u32, reply: CalloutReply) {
-        self.event(Event::Answer(token, reply));
+    /// The answer to a callout, or a part of it.
+    pub(super) fn answer(self: &Rc<Self>, token: u32, incoming: Incoming) {
+        self.event(Event::Answer(token, incoming));
     }
     /// The timer has run out.
     pub(super) fn tick(self: &Rc<Self>) {
@@ -372,8 +368,4 @@ fn abort(task: Option<AbortHandle>) {
 
 fn busy() -> Fault {
     Fault { kind: FaultKind::Abi, detail: Rc::from("a callback was made inside another one of the same instance") }
-}
-
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

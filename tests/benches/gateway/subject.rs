@@ -107,6 +107,7 @@ impl Subject {
         let setup = Setup {
             binary: binary.to_owned(),
             clusters: vec![("backend".to_owned(), backend)],
+            http2_clusters: Vec::new(),
             filters,
             core: Some(0),
         };

@@ -123,6 +123,21 @@ impl Context for Stream {
     fn on_http_call_response(&mut self, _token: u32, headers: usize, body: usize, trailers: usize) {
         self.perform(&format!("call_response {headers} {body} {trailers}"), &self.script.call_response, true);
     }
+    fn on_grpc_call_response(&mut self, _token: u32, status: u32, size: usize) {
+        self.perform(&format!("grpc_response {status} {size}"), &self.script.grpc_response, true);
+    }
+    fn on_grpc_stream_initial_metadata(&mut self, _token: u32, _count: u32) {
+        self.perform("grpc_initial", &self.script.grpc_initial, false);
+    }
+    fn on_grpc_stream_message(&mut self, _token: u32, size: usize) {
+        self.perform(&format!("grpc_message {size}"), &self.script.grpc_message, false);
+    }
+    fn on_grpc_stream_trailing_metadata(&mut self, _token: u32, _count: u32) {
+        self.perform("grpc_trailing", &self.script.grpc_trailing, true);
+    }
+    fn on_grpc_stream_close(&mut self, _token: u32, status: u32) {
+        self.perform(&format!("grpc_close {status}"), &self.script.grpc_close, true);
+    }
     fn on_done(&mut self) -> bool {
         !self.perform("done", &self.script.done, true).failed
     }

@@ -24,6 +24,12 @@ pub(crate) struct Script {
     pub(crate) response_body: Vec<Step>,
     pub(crate) response_trailers: Vec<Step>,
     pub(crate) call_response: Vec<Step>,
+    /// A unary gRPC call has been answered, or has failed.
+    pub(crate) grpc_response: Vec<Step>,
+    pub(crate) grpc_initial: Vec<Step>,
+    pub(crate) grpc_message: Vec<Step>,
+    pub(crate) grpc_trailing: Vec<Step>,
+    pub(crate) grpc_close: Vec<Step>,
     pub(crate) done: Vec<Step>,
     pub(crate) log: Vec<Step>,
     pub(crate) delete: Vec<Step>,
@@ -38,6 +44,8 @@ pub(crate) enum Map {
     Response,
     ResponseTrailers,
     Call,
+    GrpcInitial,
+    GrpcTrailing,
 }
 
 /// A body.
@@ -47,6 +55,7 @@ pub(crate) enum Body {
     Request,
     Response,
     Call,
+    Grpc,
 }
 
 /// A direction of the stream.
@@ -81,6 +90,8 @@ pub(crate) enum Source {
     Metric(String),
     /// A foreign function and its argument.
     Foreign(String, String),
+    /// How a gRPC call ended: its code and message.
+    GrpcStatus,
     /// Streams that this instance has served, this one included.
     Streams,
     /// The host's clock, whole seconds.
@@ -116,6 +127,19 @@ pub(crate) struct Call {
     pub(crate) timeout_ms: u64,
 }
 
+/// A gRPC call: a unary one with a message, else a stream.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GrpcCall {
+    pub(crate) upstream: String,
+    pub(crate) method: String,
+    #[serde(default)]
+    pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) timeout_ms: u64,
+}
+
 /// One thing to do.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,6 +156,13 @@ pub(crate) enum Step {
     Reset(Way),
     Reply(Reply),
     Call(Call),
+    Grpc(GrpcCall),
+    /// Sends on the gRPC stream opened last; whether that is all.
+    GrpcSend(String, bool),
+    /// Half-closes it.
+    GrpcClose,
+    /// Cancels the gRPC stream opened last.
+    GrpcCancel,
     SetProperty(Vec<String>, Value),
     Share(String, Value),
     /// Adds one to a shared decimal number, with compare and swap.

@@ -8,13 +8,15 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, BufferType, MapType, MetricType, Status};
 
 use crate::say;
-use crate::script::{Body, Call, Map, Reply, Source, Step, Value, Way};
+use crate::script::{Body, Call, GrpcCall, Map, Reply, Source, Step, Value, Way};
 
 /// What an instance counts.
 #[derive(Default)]
 pub(crate) struct Counts {
     /// Streams served.
     pub(crate) streams: Cell<u64>,
+    /// Token of the gRPC stream opened last.
+    pub(crate) grpc: Cell<u32>,
 }
 
 /// One callback being performed.
@@ -75,6 +77,12 @@ impl Run {
             Step::Reset(Way::Response) => hostcalls::reset_http_response(),
             Step::Reply(reply) => self.reply(reply),
             Step::Call(call) => start_call(call),
+            Step::Grpc(call) => self.start_grpc(call),
+            Step::GrpcSend(message, end) => {
+                hostcalls::send_grpc_stream_message(self.counts.grpc.get(), Some(message.as_bytes()), *end)
+            }
+            Step::GrpcClose => hostcalls::close_grpc_stream(self.counts.grpc.get()),
+            Step::GrpcCancel => hostcalls::cancel_grpc_stream(self.counts.grpc.get()),
             Step::SetProperty(path, value) => hostcalls::set_property(parts(path), Some(&self.bytes(value)?)),
             Step::Share(key, value) => hostcalls::set_shared_data(key, Some(&self.bytes(value)?), None),
             Step::CountShared(key) => count_shared(key),
@@ -100,6 +108,23 @@ impl Run {
         let headers = reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         hostcalls::send_http_response(reply.status, headers, Some(&body))
     }
+    fn start_grpc(&self, call: &GrpcCall) -> Result<(), Status> {
+        const SERVICE: &str = "shop.Users";
+        let metadata = call.metadata.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let token = match &call.message {
+            Some(message) => hostcalls::dispatch_grpc_call(
+                &call.upstream,
+                SERVICE,
+                &call.method,
+                metadata,
+                Some(message.as_bytes()),
+                Duration::from_millis(call.timeout_ms),
+            )?,
+            None => hostcalls::open_grpc_stream(&call.upstream, SERVICE, &call.method, metadata)?,
+        };
+        self.counts.grpc.set(token);
+        Ok(())
+    }
     fn bytes(&self, value: &Value) -> Result<Vec<u8>, Status> {
         let source = match value {
             Value::Text(text) => return Ok(text.clone().into_bytes()),
@@ -123,6 +148,10 @@ impl Run {
             }
             Source::Foreign(name, argument) => {
                 or_none(hostcalls::call_foreign_function(name, Some(argument.as_bytes()))?)
+            }
+            Source::GrpcStatus => {
+                let (code, message) = hostcalls::get_grpc_status()?;
+                format!("{code} {}", message.unwrap_or_default()).into_bytes()
             }
             Source::Streams => self.counts.streams.get().to_string().into_bytes(),
             Source::Seconds => {
@@ -165,6 +194,8 @@ fn kind(map: Map) -> MapType {
         Map::Response => MapType::HttpResponseHeaders,
         Map::ResponseTrailers => MapType::HttpResponseTrailers,
         Map::Call => MapType::HttpCallResponseHeaders,
+        Map::GrpcInitial => MapType::GrpcReceiveInitialMetadata,
+        Map::GrpcTrailing => MapType::GrpcReceiveTrailingMetadata,
     }
 }
 
@@ -173,6 +204,7 @@ fn buffer(body: Body) -> BufferType {
         Body::Request => BufferType::HttpRequestBody,
         Body::Response => BufferType::HttpResponseBody,
         Body::Call => BufferType::HttpCallResponseBody,
+        Body::Grpc => BufferType::GrpcReceiveBuffer,
     }
 }
 

@@ -3,7 +3,8 @@
 use wasmtime::{Caller, Linker};
 
 use super::{Answer, Refused, Status, hostcall};
-use crate::filter::{Direction, LocalReply};
+use crate::filter::{Direction, GrpcEvent, LocalReply};
+use crate::wasm::callouts::Incoming;
 use crate::wasm::host_state::HostState;
 use crate::wasm::limits::BODY_GROWTH;
 use crate::wasm::memory::Guest;
@@ -13,9 +14,10 @@ use crate::wasm::memory::Guest;
 enum Buffer {
     Body(Direction),
     CallBody,
+    GrpcMessage,
     VmConfiguration,
     PluginConfiguration,
-    /// Connections' bytes, gRPC messages, arguments of foreign calls: there never are any.
+    /// Connections' bytes, arguments of foreign calls: there never are any.
     Nothing,
 }
 
@@ -78,8 +80,9 @@ impl TryFrom<u32> for Buffer {
         Ok(match value {
             0 => Self::Body(Direction::Request),
             1 => Self::Body(Direction::Response),
-            2 | 3 | 5 | 8 => Self::Nothing,
+            2 | 3 | 8 => Self::Nothing,
             4 => Self::CallBody,
+            5 => Self::GrpcMessage,
             6 => Self::VmConfiguration,
             7 => Self::PluginConfiguration,
             _ => return Err(Status::BadArgument.into()),
@@ -98,7 +101,14 @@ impl HostState {
                     .and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
                 held.flatten().or_else(|| read.take().map(|read| read(&[])))
             }
-            Buffer::CallBody => self.answer.as_ref().map(|answer| read(&answer.body)),
+            Buffer::CallBody => match &self.answer {
+                Some(Incoming::Http(answer)) => Some(read(&answer.body)),
+                _ => None,
+            },
+            Buffer::GrpcMessage => match &self.answer {
+                Some(Incoming::Grpc(GrpcEvent::Message(message))) => Some(read(message)),
+                _ => None,
+            },
             Buffer::VmConfiguration => Some(read(&[])),
             Buffer::PluginConfiguration => Some(read(self.spec.config.as_bytes())),
             Buffer::Nothing => None,

@@ -8,7 +8,8 @@ use http::HeaderValue;
 use wasmtime::{Caller, Linker};
 
 use super::{Answer, Map, Status, hostcall};
-use crate::filter::{Direction, Field, Headers, Name};
+use crate::filter::{Direction, Field, GrpcEvent, Headers, Name};
+use crate::wasm::callouts::Incoming;
 use crate::wasm::host_state::HostState;
 use crate::wasm::memory::Guest;
 use crate::wasm::pairs::{self, Pair};
@@ -138,9 +139,15 @@ impl HostState {
         match map {
             Map::Headers(direction) => Some(read(&*self.stage()?.exchange().headers(direction)?)),
             Map::Trailers(direction) => Some(read(&*self.stage()?.exchange().trailers(direction)?)),
-            Map::CallHeaders => self.answer.as_ref().map(|answer| read(&answer.headers)),
-            Map::CallTrailers => self.answer.as_ref().map(|answer| read(&answer.trailers)),
-            Map::Nothing => None,
+            _ => match (map, self.answer.as_ref()?) {
+                (Map::CallHeaders, Incoming::Http(answer)) => Some(read(&answer.headers)),
+                (Map::CallTrailers, Incoming::Http(answer)) => Some(read(&answer.trailers)),
+                (Map::GrpcInitialMetadata, Incoming::Grpc(GrpcEvent::InitialMetadata(fields)))
+                | (Map::GrpcTrailingMetadata, Incoming::Grpc(GrpcEvent::TrailingMetadata(fields))) => {
+                    Some(read(fields))
+                }
+                _ => None,
+            },
         }
     }
     /// The fields of one name as pairs; nothing when there is no such map (yet).

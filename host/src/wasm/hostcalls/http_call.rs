@@ -6,10 +6,11 @@ use std::time::Duration;
 use wasmtime::{Caller, Linker};
 
 use super::{Status, hostcall};
-use crate::filter::{Callout, Headers, Name};
+use crate::filter::{Callout, CalloutReply, GrpcEvent, Headers, Name};
+use crate::wasm::callouts::{self, Incoming};
 use crate::wasm::host_state::HostState;
 use crate::wasm::log::printable;
-use crate::wasm::{callouts, pairs};
+use crate::wasm::pairs;
 
 /// gRPC's UNAVAILABLE: what `proxy_get_status` says of an answer that the gateway had to make itself.
 const UNAVAILABLE: u32 = 14;
@@ -50,9 +51,13 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "proxy_get_status",
         |caller: Caller<'_, HostState>, code: u32, message: u32, size: u32| {
             hostcall(caller, |guest| {
-                let failure = guest.host().answer.as_ref().and_then(|answer| answer.failure.clone());
-                guest.write_u32(code, if failure.is_some() { UNAVAILABLE } else { 0 })?;
-                guest.give(failure.unwrap_or_default().as_bytes(), message, size)
+                let (status, text) = match &guest.host().answer {
+                    Some(Incoming::Http(CalloutReply { failure: Some(failure), .. })) => (UNAVAILABLE, failure.clone()),
+                    Some(Incoming::Grpc(GrpcEvent::Close(status, text))) => (*status, text.clone()),
+                    _ => (0, String::new()),
+                };
+                guest.write_u32(code, status)?;
+                guest.give(text.as_bytes(), message, size)
             })
         },
     )?;
@@ -60,7 +65,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 /// A head as it may be sent: illegal fields are dropped.
-fn read_headers(bytes: &[u8], filter: &str) -> Result<Headers, Status> {
+pub(super) fn read_headers(bytes: &[u8], filter: &str) -> Result<Headers, Status> {
     let mut headers = Headers::default();
     for (key, value) in pairs::decode(bytes).map_err(|_| Status::BadArgument)? {
         match (Name::parse(key), HeaderValue::from_bytes(value)) {

@@ -26,11 +26,11 @@
 //! | `proxy_send_local_response` | [`local_reply`] | 2 6 |
 //! | `proxy_http_call` | [`http_call`] | 2 6 10 |
 //! | `proxy_get_status` | [`http_call`] |  |
-//! | `proxy_grpc_call` | [`grpc`] | 10 |
-//! | `proxy_grpc_stream` | [`grpc`] | 10 |
-//! | `proxy_grpc_send` | [`grpc`] | 1 |
-//! | `proxy_grpc_cancel` | [`grpc`] | 1 |
-//! | `proxy_grpc_close` | [`grpc`] | 1 |
+//! | `proxy_grpc_call` | [`grpc`] | 2 4 6 10 |
+//! | `proxy_grpc_stream` | [`grpc`] | 2 4 6 10 |
+//! | `proxy_grpc_send` | [`grpc`] | 1 2 6 |
+//! | `proxy_grpc_cancel` | [`grpc`] | 1 2 |
+//! | `proxy_grpc_close` | [`grpc`] | 1 2 |
 //! | `proxy_get_shared_data` | [`shared_data`] | 1 6 |
 //! | `proxy_set_shared_data` | [`shared_data`] | 6 8 |
 //! | `proxy_register_shared_queue` | [`shared_queue`] | 6 |
@@ -50,7 +50,7 @@
 //! | `pthread_equal` | [`wasi`] |  |
 //! | `wasi_snapshot_preview1`, `wasi_unstable`: all of WASI preview 1 | [`wasi`] | |
 //!
-//! (1 NOT_FOUND, 2 BAD_ARGUMENT, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
+//! (1 NOT_FOUND, 2 BAD_ARGUMENT, 4 PARSE_FAILURE, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
 //! what is linked and what is answered.)
 //!
 //! Each file registers its functions first, as that section of the specification reads; what they do lives on
@@ -90,6 +90,7 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    ParseFailure = 4,
     InvalidMemoryAccess = 6,
     Empty = 7,
     CasMismatch = 8,
@@ -174,8 +175,8 @@ enum Map {
     Trailers(Direction),
     CallHeaders,
     CallTrailers,
-    /// gRPC metadata: there never is any.
-    Nothing,
+    GrpcInitialMetadata,
+    GrpcTrailingMetadata,
 }
 
 impl TryFrom<u32> for Map {
@@ -186,7 +187,8 @@ impl TryFrom<u32> for Map {
             1 => Self::Trailers(Direction::Request),
             2 => Self::Headers(Direction::Response),
             3 => Self::Trailers(Direction::Response),
-            4 | 5 => Self::Nothing,
+            4 => Self::GrpcInitialMetadata,
+            5 => Self::GrpcTrailingMetadata,
             6 => Self::CallHeaders,
             7 => Self::CallTrailers,
             _ => return Err(Status::BadArgument),

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Callback, parameters, result, what it answers when the test says nothing else.
-const CALLBACKS: [(&str, &str, &str); 17] = [
+const CALLBACKS: [(&str, &str, &str); 21] = [
     ("_initialize", "", ""),
     ("_start", "", ""),
     ("proxy_on_context_create", "(param $ctx i32) (param $parent i32)", ""),
@@ -23,6 +23,10 @@ const CALLBACKS: [(&str, &str, &str); 17] = [
         "(param $ctx i32) (param $token i32) (param $count i32) (param $size i32) (param $trailers i32)",
         "",
     ),
+    ("proxy_on_grpc_receive_initial_metadata", "(param $ctx i32) (param $token i32) (param $count i32)", ""),
+    ("proxy_on_grpc_receive", "(param $ctx i32) (param $token i32) (param $size i32)", ""),
+    ("proxy_on_grpc_receive_trailing_metadata", "(param $ctx i32) (param $token i32) (param $count i32)", ""),
+    ("proxy_on_grpc_close", "(param $ctx i32) (param $token i32) (param $status i32)", ""),
     ("proxy_on_done", "(param $ctx i32)", "i32"),
     ("proxy_on_log", "(param $ctx i32)", ""),
     ("proxy_on_delete", "(param $ctx i32)", ""),

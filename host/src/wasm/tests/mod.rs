@@ -5,6 +5,7 @@ mod context_ids;
 mod events;
 mod faults;
 mod foreign;
+mod grpc;
 mod guest;
 mod headers;
 mod hostcalls;

@@ -1,6 +1,6 @@
 //! Where guests play: a filter on a worker, a chain of it alone, callouts that the test answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use crate::config::PauseMeaning;
 use crate::filter::chain::{ChainError, Frame, Framing, Input, InputError};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{
-    Callout, CalloutRefused, CalloutReply, Callouts, Chain, Direction, Field, FilterSource, Headers, LocalReply, Name,
-    OnError,
+    Callout, CalloutRefused, CalloutReply, Callouts, Chain, Direction, Field, FilterSource, GrpcCall, GrpcEvent,
+    GrpcStream, Headers, LocalReply, Name, OnError,
 };
 use crate::state::State;
 use crate::wasm::{FilterSpec, WorkerFilter};
@@ -28,9 +28,38 @@ pub(super) const NAME: &str = "test";
 
 type Done = Box<dyn FnOnce(CalloutReply)>;
 
+/// A gRPC call that waits for the test.
+pub(super) struct Grpc {
+    pub(super) call: GrpcCall,
+    pub(super) events: Box<dyn FnMut(GrpcEvent)>,
+    /// What the guest has sent; `None` is its half-close.
+    pub(super) sent: Rc<RefCell<Vec<Option<String>>>>,
+    /// The guest, or its instance, has let go of the call.
+    pub(super) reset: Rc<Cell<bool>>,
+}
+
+/// The guest's end of such a call. Takes messages of up to 100 bytes.
+struct Sender(Rc<RefCell<Vec<Option<String>>>>, Rc<Cell<bool>>);
+
+impl GrpcStream for Sender {
+    fn send(&self, message: &[u8]) -> bool {
+        self.0.borrow_mut().push(Some(String::from_utf8_lossy(message).into_owned()));
+        message.len() <= 100
+    }
+    fn close(&mut self) {
+        self.0.borrow_mut().push(None);
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.1.set(true);
+    }
+}
+
 /// Callouts that wait for the test.
 #[derive(Default)]
-pub(super) struct Recorded(pub(super) RefCell<VecDeque<(Callout, Done)>>);
+pub(super) struct Recorded(pub(super) RefCell<VecDeque<(Callout, Done)>>, pub(super) RefCell<Vec<Grpc>>);
 
 impl Callouts for Recorded {
     fn start(&self, call: Callout, done: Done) -> Result<(), CalloutRefused> {
@@ -40,6 +69,19 @@ impl Callouts for Recorded {
         }
         self.0.borrow_mut().push_back((call, done));
         Ok(())
+    }
+    fn open_grpc(
+        &self,
+        call: GrpcCall,
+        events: Box<dyn FnMut(GrpcEvent)>,
+    ) -> Result<Box<dyn GrpcStream>, CalloutRefused> {
+        if call.upstream == "nowhere" {
+            return Err(CalloutRefused::UnknownUpstream);
+        }
+        let (sent, reset) = (Rc::default(), Rc::default());
+        let sender = Sender(Rc::clone(&sent), Rc::clone(&reset));
+        self.1.borrow_mut().push(Grpc { call, events, sent, reset });
+        Ok(Box::new(sender))
     }
 }
 
