@@ -29,6 +29,7 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod rollback;
 mod routing;
 mod sandbox;
 mod shutdown;

@@ -28,6 +28,7 @@ fn one(filter: &FilterSnapshot) -> Value {
     described.insert("starts".into(), filter.starts.into());
     described.insert("instances".into(), filter.instances.into());
     described.insert("memory_bytes".into(), filter.memory_bytes.into());
+    described.insert("held_off_workers".into(), filter.held_off.into());
     let mut all = Map::new();
     all.insert("name".into(), (*filter.name).into());
     all.insert("path".into(), (*filter.path).into());
@@ -55,9 +56,11 @@ fn trap(trap: &Trap) -> Value {
     json!({ "at": at, "kind": trap.kind.as_str(), "detail": &*trap.detail, "request_id": trap.request.as_deref() })
 }
 
-/// `running`: there are instances. `failed`: there were, or should have been. `idle`: none was needed so far.
+/// `held_off`: on some worker its instances only died, and the next is put off. `running`: there are instances. `failed`: there were, or should have been. `idle`: none was needed so far.
 fn state(filter: &FilterSnapshot) -> &'static str {
-    if filter.instances > 0 {
+    if filter.held_off > 0 {
+        "held_off"
+    } else if filter.instances > 0 {
         "running"
     } else if filter.traps.iter().any(|count| *count > 0) {
         "failed"

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::generation::{Builder, Change, Generation};
@@ -20,7 +21,10 @@ use crate::admin::Admin;
 use crate::config::{Config, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::state::State;
-use crate::wasm::Plugin;
+use crate::wasm::{FilterSpec, Plugin};
+
+/// Alarms that may wait to be looked at.
+const ALARMS: usize = 16;
 
 /// Serves `first` and what follows it, until SIGTERM or SIGINT.
 pub(super) fn serve(
@@ -34,7 +38,8 @@ pub(super) fn serve(
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let status = Arc::new(GatewayStatus::default());
     let admin_socket = bind_admin(&first.config)?;
-    let workers = Workers::start(first, &state, &metrics).context("cannot start the workers")?;
+    let (alarm, mut alarms) = mpsc::channel(ALARMS);
+    let workers = Workers::start(first, &state, &metrics, &alarm).context("cannot start the workers")?;
     let mut reloader =
         Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(first), status, metrics };
     let addresses = reloader.publish(Arc::clone(first))?;
@@ -49,7 +54,7 @@ pub(super) fn serve(
         let reloader = Arc::new(Mutex::new(reloader));
         watch_files(path, first, &reloader)?;
         announce(&addresses, admin);
-        control(&reloader).await
+        control(&reloader, &mut alarms).await
     })?;
     Ok(())
 }
@@ -96,10 +101,48 @@ impl Reloader {
             warn!("Changes of \"admin\" and \"limits.workers\" need a restart.");
         }
         self.report(&generation, &adopted);
+        for (name, new) in &generation.plugins {
+            let old = self.current.plugins.get(name).filter(|old| old.digest != new.digest);
+            if let Some(old) = old.filter(|_| !generation.withdrawn.contains_key(name)) {
+                self.builder.library.swapped(old, new);
+            }
+        }
         self.status.published(&generation);
         self.metrics.reload_succeeded(generation.number);
         self.current = generation;
         Ok(addresses)
+    }
+
+    /// Goes back to the version of a plugin before, if there is one: instances of this one only die.
+    fn roll_back(&mut self, spec: &Arc<FilterSpec>) {
+        let plugin = &spec.plugin;
+        let in_force = self.current.specs().any(|current| Arc::ptr_eq(current, spec));
+        if !in_force || !self.builder.library.withdraw(plugin) {
+            return;
+        }
+        let outcome = self.builder.build(Some(&self.current)).map_err(|problems| lines(&problems));
+        let outcome = outcome.and_then(|generation| {
+            self.publish(Arc::new(generation)).map(drop).map_err(|error| vec![format!("{error:#}")])
+        });
+        let (plugin, failing) = (&*plugin.name, short(&plugin.digest));
+        match outcome {
+            Ok(()) => {
+                let serving = self.current.plugins.get(plugin).map(|plugin| short(&plugin.digest));
+                self.metrics.swapped(SwapResult::RolledBack);
+                warn!(
+                    plugin,
+                    failing,
+                    serving,
+                    "Plugin rolled back: the version on disk only dies. Replace its file to try again."
+                );
+            }
+            Err(reasons) => {
+                self.builder.library.restore(plugin);
+                for reason in &reasons {
+                    error!(plugin, failing, reason, "A failing plugin cannot be rolled back.");
+                }
+            }
+        }
     }
 
     fn refused(&self, reasons: &[String]) {
@@ -124,7 +167,9 @@ impl Reloader {
                 warn!(plugin = %plugin.name, warning, "Plugin loaded with a warning.");
             }
         }
-        for Change { plugin, old, new, compile, configure } in &generation.changes {
+        // What is rolled back is told by who does it.
+        let swaps = generation.changes.iter().filter(|change| !generation.withdrawn.contains_key(&change.plugin));
+        for Change { plugin, old, new, compile, configure } in swaps {
             let (compile_ms, configure_ms) = (milliseconds(*compile), milliseconds(*configure));
             let draining = adopted.draining;
             match (old.as_deref(), new.as_deref()) {
@@ -190,7 +235,7 @@ fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-async fn control(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
+async fn control(reloader: &Arc<Mutex<Reloader>>, alarms: &mut mpsc::Receiver<Arc<FilterSpec>>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -201,6 +246,10 @@ async fn control(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
             _ = hang_up.recv() => {
                 let reloader = Arc::clone(reloader);
                 drop(tokio::task::spawn_blocking(move || lock(&reloader).reload()));
+            }
+            Some(spec) = alarms.recv() => {
+                let reloader = Arc::clone(reloader);
+                drop(tokio::task::spawn_blocking(move || lock(&reloader).roll_back(&spec)));
             }
         }
     }

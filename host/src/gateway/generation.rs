@@ -27,6 +27,8 @@ pub(super) struct Generation {
     pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// What building it took, per plugin that was not in use before or changed.
     pub(super) changes: Vec<Change>,
+    /// Versions that are on disk and not run, because they only died: digest by plugin.
+    pub(super) withdrawn: BTreeMap<Arc<str>, Arc<str>>,
     /// What the files were like just before they were read.
     pub(super) seen: Snapshot,
 }
@@ -52,7 +54,7 @@ impl Generation {
 /// Builds generations. Lives on a thread of its own, away from the workers.
 pub(super) struct Builder {
     path: PathBuf,
-    library: Library,
+    pub(super) library: Library,
     state: Arc<State>,
     ledgers: Arc<GatewayLedger>,
 }
@@ -100,6 +102,7 @@ impl Builder {
             global,
             routes,
             plugins,
+            withdrawn: self.library.withdrawn(),
             seen,
         })
     }

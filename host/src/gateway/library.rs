@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::rollback::Rollbacks;
 use super::trust;
 use crate::config::Plugins;
 use crate::wasm::{Engine, Plugin, PluginError};
@@ -24,15 +25,26 @@ pub(super) struct Library {
     compiled: HashMap<String, Arc<Plugin>>,
     /// What was compiled since the directory was last set, and not taken from `compiled`.
     fresh: Vec<Arc<Plugin>>,
+    rollbacks: Rollbacks,
 }
 
 impl Library {
     pub(super) fn new(engine: Engine) -> Self {
-        Self { engine, plugins: Plugins::default(), compiled: HashMap::new(), fresh: Vec::new() }
+        Self {
+            engine,
+            plugins: Plugins::default(),
+            compiled: HashMap::new(),
+            fresh: Vec::new(),
+            rollbacks: Rollbacks::default(),
+        }
     }
 
     /// Looks there from now on, and trusts what is trusted there.
     pub(super) fn look_in(&mut self, plugins: &Plugins) {
+        if (&plugins.keys, &plugins.sha256) != (&self.plugins.keys, &self.plugins.sha256) {
+            // Versions that were trusted before may not be any more.
+            self.rollbacks = Rollbacks::default();
+        }
         plugins.clone_into(&mut self.plugins);
         self.fresh.clear();
     }
@@ -51,6 +63,26 @@ impl Library {
         Some(bytes.and_then(|bytes| self.compile(name, &bytes)))
     }
 
+    /// A new version of a plugin serves.
+    pub(super) fn swapped(&mut self, old: &Arc<Plugin>, new: &Plugin) {
+        self.rollbacks.swapped(old, new);
+    }
+
+    /// Takes a version back; `false` when there is none to go back to. A pinned version is the only one that may run.
+    pub(super) fn withdraw(&mut self, plugin: &Plugin) -> bool {
+        !self.plugins.sha256.contains_key(&plugin.name) && self.rollbacks.withdraw(plugin)
+    }
+
+    /// Runs what is on disk again.
+    pub(super) fn restore(&mut self, name: &str) {
+        self.rollbacks.restore(name);
+    }
+
+    /// The digest that is on disk but not run, by plugin.
+    pub(super) fn withdrawn(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.rollbacks.withdrawn()
+    }
+
     /// How long a plugin took to compile for this build; nothing when it was known.
     pub(super) fn compile_time(&self, plugin: &Arc<Plugin>) -> Duration {
         let fresh = self.fresh.iter().any(|fresh| Arc::ptr_eq(fresh, plugin));
@@ -64,7 +96,11 @@ impl Library {
 
     /// What is hashed is what is run: the digest is taken of the very bytes that are compiled.
     fn compile(&mut self, name: &str, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
-        let key = format!("{name}:{}", trust::hex(&Sha256::digest(bytes)));
+        let digest = trust::hex(&Sha256::digest(bytes));
+        if let Some(plugin) = self.rollbacks.instead_of(name, &digest) {
+            return Ok(plugin);
+        }
+        let key = format!("{name}:{digest}");
         if let Some(plugin) = self.compiled.get(&key) {
             return Ok(Arc::clone(plugin));
         }

@@ -9,6 +9,7 @@ mod control;
 mod generation;
 mod library;
 mod recorder;
+mod rollback;
 mod sockets;
 mod status;
 mod trust;

@@ -60,8 +60,10 @@ impl Status for GatewayStatus {
     fn generation(&self) -> Value {
         self.read(|inner| {
             let Some(generation) = &inner.generation else { return Value::Null };
-            let plugin =
-                |plugin: &Arc<crate::wasm::Plugin>| json!({ "name": &*plugin.name, "digest": &*plugin.digest });
+            let plugin = |plugin: &Arc<crate::wasm::Plugin>| {
+                let withdrawn = generation.withdrawn.get(&plugin.name).map(|digest| &**digest);
+                json!({ "name": &*plugin.name, "digest": &*plugin.digest, "withdrawn": withdrawn })
+            };
             json!({
                 "number": generation.number,
                 "loaded_at": inner.loaded_at,

@@ -57,7 +57,12 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts as many threads as the configuration says; they serve nothing before the first [`Workers::adopt`].
-    pub(super) fn start(first: &Generation, state: &Arc<State>, metrics: &Arc<GatewayLedger>) -> Result<Self> {
+    pub(super) fn start(
+        first: &Generation,
+        state: &Arc<State>,
+        metrics: &Arc<GatewayLedger>,
+        alarms: &mpsc::Sender<Arc<FilterSpec>>,
+    ) -> Result<Self> {
         let count = first.config.limits.workers;
         let tls = Tls::new().context("cannot load the certificates of authorities")?;
         let (balance, mut inboxes) = Balance::new(count);
@@ -70,6 +75,7 @@ impl Workers {
                 metrics: Arc::clone(metrics),
                 tls: tls.clone(),
                 balance: Arc::clone(&balance),
+                alarms: alarms.clone(),
             };
             let inbox = inboxes.remove(0);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
@@ -124,6 +130,8 @@ struct Shared {
     metrics: Arc<GatewayLedger>,
     tls: Tls,
     balance: Arc<Balance>,
+    /// Where filters are reported whose instances only die.
+    alarms: mpsc::Sender<Arc<FilterSpec>>,
 }
 
 impl Shared {
@@ -267,7 +275,10 @@ impl Worker {
             }
             let callouts = CurrentCallouts::new(now);
             let state = Arc::clone(&self.shared.state);
-            let filter = WorkerFilter::new(Arc::clone(spec), state, Rc::clone(&callouts) as Rc<dyn Callouts>);
+            let alarms = self.shared.alarms.clone();
+            // Where several alarms wait, another one says nothing new.
+            let alarm = Rc::new(move |spec: &Arc<FilterSpec>| drop(alarms.try_send(Arc::clone(spec))));
+            let filter = WorkerFilter::new(Arc::clone(spec), state, Rc::clone(&callouts) as Rc<dyn Callouts>, alarm);
             Entry { spec: Arc::clone(spec), filter, callouts }
         };
         generation.specs().map(entry).collect()

@@ -149,7 +149,13 @@ fn instances(page: &mut Page<'_>, filters: &[FilterSnapshot]) -> fmt::Result {
     let running = filters.iter().map(|filter| (of(filter), filter.instances));
     page.gauge("filter_instances", "Instances running", running)?;
     let memory = filters.iter().map(|filter| (of(filter), filter.memory_bytes));
-    page.gauge("filter_memory_bytes", "Linear memory of running instances", memory)
+    page.gauge("filter_memory_bytes", "Linear memory of running instances", memory)?;
+    let held_off = filters.iter().map(|filter| (of(filter), filter.held_off));
+    page.gauge(
+        "filter_held_off_workers",
+        "Workers that make no instance for a while, as those before only died",
+        held_off,
+    )
 }
 
 fn stores(page: &mut Page<'_>, stores: &[Usage]) -> fmt::Result {

@@ -51,6 +51,7 @@ pub struct FilterLedger {
     starts: AtomicU64,
     instances: AtomicI64,
     memory: AtomicI64,
+    held_off: AtomicI64,
 }
 
 #[derive(Default)]
@@ -79,6 +80,7 @@ impl FilterLedger {
             starts: AtomicU64::new(0),
             instances: AtomicI64::new(0),
             memory: AtomicI64::new(0),
+            held_off: AtomicI64::new(0),
         }
     }
 
@@ -132,6 +134,11 @@ impl FilterLedger {
         self.memory.fetch_add(delta_bytes, Relaxed);
     }
 
+    /// So many workers more make no instance for a while, because those before only died.
+    pub fn held_off(&self, delta: i64) {
+        self.held_off.fetch_add(delta, Relaxed);
+    }
+
     /// An instance died of that, or could not start. `request`: the id of the request that it was called for.
     pub fn trap(&self, fault: &Fault, request: Option<&str>) {
         if let Some(count) = self.traps.get(fault.kind as usize) {
@@ -171,6 +178,7 @@ impl FilterLedger {
             starts: self.starts.load(Relaxed),
             instances: self.instances.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
+            held_off: self.held_off.load(Relaxed),
         }
     }
 }
@@ -204,6 +212,8 @@ pub struct FilterSnapshot {
     pub instances: i64,
     /// Their linear memory, bytes.
     pub memory_bytes: i64,
+    /// Workers that make no instance for a while.
+    pub held_off: i64,
 }
 
 /// How an instance died, or why it did not start.
@@ -258,6 +268,7 @@ impl FilterSnapshot {
         self.starts += other.starts;
         self.instances += other.instances;
         self.memory_bytes += other.memory_bytes;
+        self.held_off += other.held_off;
     }
 }
 

@@ -3,14 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::FilterSpec;
+use super::breaker::Breaker;
 use super::contexts::StreamContext;
-use super::limits::{START_BACKOFF, START_FAILURES};
 use super::running::Running;
 use crate::filter::{Callbacks, Callouts, Fault, Filter, FilterSource, OnError, Outcome, Phase, Stage};
 use crate::state::State;
+
+/// Told of a filter whose instances only die.
+pub type Alarm = Rc<dyn Fn(&Arc<FilterSpec>)>;
 
 /// A filter entry on one worker: one instance, replaced by a fresh one when it dies. Implements
 /// [`crate::filter::FilterSource`].
@@ -19,29 +22,26 @@ pub struct WorkerFilter {
     services: Arc<State>,
     callouts: Rc<dyn Callouts>,
     running: RefCell<Option<Rc<Running>>>,
-    failures: RefCell<Failures>,
+    breaker: RefCell<Breaker>,
+    /// Told when instances only die.
+    alarm: Alarm,
     /// How long streams may go on after [`WorkerFilter::retire`].
     retired: Cell<Option<Duration>>,
 }
 
-/// Failed starts in a row.
-#[derive(Default)]
-struct Failures {
-    count: u32,
-    last: Option<(Instant, Fault)>,
-}
-
 impl WorkerFilter {
     /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance
-    /// starts). Timers and queue events of guests need a [`tokio::runtime::LocalRuntime`] around the worker.
+    /// starts). Timers and queue events of guests need a [`tokio::runtime::LocalRuntime`] around the worker. `alarm` is told
+    /// when instances only die and no further one is made for a while.
     #[must_use]
-    pub fn new(spec: Arc<FilterSpec>, state: Arc<State>, callouts: Rc<dyn Callouts>) -> Rc<Self> {
+    pub fn new(spec: Arc<FilterSpec>, state: Arc<State>, callouts: Rc<dyn Callouts>, alarm: Alarm) -> Rc<Self> {
         let filter = Self {
             spec,
             services: state,
             callouts,
             running: RefCell::default(),
-            failures: RefCell::default(),
+            breaker: RefCell::default(),
+            alarm,
             retired: Cell::default(),
         };
         if let Err(fault) = filter.running() {
@@ -60,15 +60,20 @@ impl WorkerFilter {
     }
     /// The instance, made afresh if there is none.
     fn running(&self) -> Result<Rc<Running>, Fault> {
-        if let Some(running) = self.running.borrow().as_ref().filter(|running| running.fault().is_none()) {
-            return Ok(Rc::clone(running));
+        let last = self.running.borrow().clone();
+        match last.as_ref().map(|running| (running, running.fault())) {
+            Some((running, None)) => return Ok(Rc::clone(running)),
+            Some((running, Some(fault))) => {
+                self.running.take();
+                self.died(&fault, running.has_served());
+            }
+            None => {}
         }
-        if let Some(fault) = self.failures.borrow().holding_off() {
+        if let Some(fault) = self.breaker.borrow_mut().holding_off() {
             return Err(fault);
         }
         match Running::start(&self.spec, &self.services, &self.callouts) {
             Ok(running) => {
-                *self.failures.borrow_mut() = Failures::default();
                 *self.running.borrow_mut() = Some(Rc::clone(&running));
                 Ok(running)
             }
@@ -79,22 +84,23 @@ impl WorkerFilter {
                     detail = &*fault.detail,
                     "Filter does not start."
                 );
-                self.failures.borrow_mut().add(fault.clone());
+                self.died(&fault, false);
                 Err(fault)
             }
         }
     }
-}
-
-impl Failures {
-    fn add(&mut self, fault: Fault) {
-        self.count = self.count.saturating_add(1);
-        self.last = Some((Instant::now(), fault));
-    }
-    /// The last failure, while it is too early to try again.
-    fn holding_off(&self) -> Option<Fault> {
-        let (at, fault) = self.last.as_ref()?;
-        (self.count >= START_FAILURES && at.elapsed() < START_BACKOFF).then(|| fault.clone())
+    fn died(&self, fault: &Fault, served: bool) {
+        let held_off = self.breaker.borrow_mut().died(fault, served, &self.spec.ledger);
+        if let Some(period) = held_off {
+            tracing::error!(
+                filter = self.name(),
+                path = &*self.spec.path,
+                seconds = period.as_secs_f64(),
+                detail = &*fault.detail,
+                "Filter held off: its instances die without serving anything; on_error decides what happens to requests."
+            );
+            (self.alarm)(&self.spec);
+        }
     }
 }
 

@@ -54,10 +54,17 @@ pub(super) const DONE_PENDING: usize = 1024;
 pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// Entries of an `fd_write` vector.
 pub(super) const IO_VECTORS: u32 = 1024;
-/// Failed starts in a row before the next attempt is put off.
+/// Instances that die in a row without having served a stream to its end, before the next is put off; see
+/// [`super::breaker`].
+pub(super) const DEATHS: u32 = 10;
+/// The same for instances that do not even start, which costs a worker more.
 pub(super) const START_FAILURES: u32 = 3;
-/// How long it is put off.
-pub(super) const START_BACKOFF: Duration = Duration::from_secs(1);
+/// Deaths in a row after a pause before the next, longer one.
+pub(super) const HELD_OFF_RETRIES: u32 = 3;
+/// How long the next instance is put off at first; it doubles each time.
+pub(super) const HELD_OFF_FIRST: Duration = Duration::from_secs(1);
+/// The longest that it is put off.
+pub(super) const HELD_OFF_LONGEST: Duration = Duration::from_secs(30);
 
 /// Watches over linear memory and tables.
 #[derive(Debug)]

@@ -6,13 +6,14 @@
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
-//! | `contexts`, `filter` | what the chain sees of it |
+//! | `contexts`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
 //! | `report` | what a file is, for people |
 //!
 //! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
 //! at most its instance: a trap, a passed deadline or a broken ABI drops it, wakes its streams, and the next stream
 //! gets a fresh one.
 
+mod breaker;
 mod callouts;
 mod contexts;
 mod engine;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use engine::Engine;
-pub use filter::WorkerFilter;
+pub use filter::{Alarm, WorkerFilter};
 pub use module::Plugin;
 pub use report::Report;
 

@@ -45,6 +45,8 @@ pub(super) struct Running {
     ending: RefCell<BTreeMap<u32, Option<Rc<Stream>>>>,
     retiring: Cell<bool>,
     memory: Cell<usize>,
+    /// A stream has been served to its end.
+    served: Cell<bool>,
     ticker: RefCell<Option<AbortHandle>>,
     listener: RefCell<Option<AbortHandle>>,
 }
@@ -69,6 +71,7 @@ impl Running {
             ending: RefCell::default(),
             retiring: Cell::new(false),
             memory: Cell::new(0),
+            served: Cell::new(false),
             ticker: RefCell::default(),
             listener: RefCell::default(),
         });
@@ -91,6 +94,10 @@ impl Running {
     /// Why it ended, if it did.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.borrow().clone()
+    }
+    /// Whether it has served a stream to its end.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.get()
     }
     /// Creates a stream context.
     ///
@@ -308,7 +315,10 @@ impl Running {
         match (closed, stream) {
             (Err(_), _) => {}
             (Ok(()), None) => self.end(None),
-            (Ok(()), Some(_)) => self.end_when_idle(),
+            (Ok(()), Some(_)) => {
+                self.served.set(true);
+                self.end_when_idle();
+            }
         }
     }
     /// No new streams will come; see [`super::WorkerFilter::retire`].

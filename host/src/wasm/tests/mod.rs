@@ -1,6 +1,7 @@
 //! Tests of the host, through small guests written as text and a real chain.
 
 mod bodies;
+mod breaker;
 mod context_ids;
 mod events;
 mod faults;

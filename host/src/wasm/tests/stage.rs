@@ -107,6 +107,8 @@ pub(super) struct Bench {
     pub(super) state: Arc<State>,
     pub(super) callouts: Rc<Recorded>,
     pub(super) filter: Rc<WorkerFilter>,
+    /// How often it was said that instances only die.
+    pub(super) alarms: Rc<Cell<u32>>,
 }
 
 impl Bench {
@@ -115,8 +117,15 @@ impl Bench {
     }
     pub(super) fn with(spec: FilterSpec) -> Self {
         let (state, callouts) = (Arc::new(State::default()), Rc::new(Recorded::default()));
-        let filter = WorkerFilter::new(Arc::new(spec), Arc::clone(&state), callouts.clone());
-        Self { state, callouts, filter }
+        let alarms = Rc::<Cell<u32>>::default();
+        let raised = Rc::clone(&alarms);
+        let filter = WorkerFilter::new(
+            Arc::new(spec),
+            Arc::clone(&state),
+            callouts.clone(),
+            Rc::new(move |_| raised.set(raised.get() + 1)),
+        );
+        Self { state, callouts, filter, alarms }
     }
     /// What the guest noted under that number.
     pub(super) fn noted(&self, slot: u32) -> Option<Bytes> {
