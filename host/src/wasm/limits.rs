@@ -50,6 +50,10 @@ pub(super) const TICK_FLOOR: Duration = Duration::from_millis(10);
 pub(super) const DONE_LIMIT: Duration = Duration::from_secs(5);
 /// Contexts that wait for `proxy_done`; beyond, they are ended at once.
 pub(super) const DONE_PENDING: usize = 1024;
+/// Bytes that Envoy's foreign functions take: what they do is done on the worker.
+pub(super) const FOREIGN_BYTES: usize = 1 << 20;
+/// Bytes that `uncompress` makes of them.
+pub(super) const UNCOMPRESSED_BYTES: usize = 8 << 20;
 /// Bytes of one call of `random_get`.
 pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// Entries of an `fd_write` vector.

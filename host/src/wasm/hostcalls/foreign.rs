@@ -1,4 +1,4 @@
-//! Foreign functions: what this host offers beyond the ABI (sdk/HOST.md), and the few of Envoy's that filters call blindly.
+//! Foreign functions: what this host offers beyond the ABI (sdk/HOST.md). Those of Envoy are in [`super::foreign_envoy`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
+use super::foreign_envoy as envoy;
 use super::metrics::parse_kind;
 use super::{Refused, Status, hostcall};
 use crate::filter::{Direction, Fault, FaultKind};
@@ -57,8 +58,13 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
         b"sluicegate.fault" => fault(host, arguments.0),
         b"sluicegate.fields" => fields(host, arguments),
         b"sluicegate.properties" => properties(host, arguments),
-        // Routes are chosen before filters run, properties need no declaration, and filter state is not kept.
-        b"clear_route_cache" | b"declare_property" | b"set_envoy_filter_state" => Ok(Vec::new()),
+        b"verify_signature" => envoy::verify_signature(arguments.0),
+        b"sign" => envoy::sign(arguments.0),
+        b"compress" => envoy::compress(arguments.0),
+        b"uncompress" => envoy::uncompress(arguments.0),
+        b"set_envoy_filter_state" => envoy::set_filter_state(host, arguments.0),
+        // Routes are chosen before filters run, and properties need no declaration.
+        b"clear_route_cache" | b"declare_property" => Ok(Vec::new()),
         _ => Err(Status::NotFound.into()),
     }
 }

@@ -43,14 +43,14 @@
 //! | `proxy_get_metric` | [`metrics`] | 1 2 |
 //! | `proxy_get_property` | [`properties`] | 1 6 |
 //! | `proxy_set_property` | [`properties`] | 6 |
-//! | `proxy_call_foreign_function` | [`foreign`] | 1 2 6 10 |
+//! | `proxy_call_foreign_function` | [`foreign`], [`foreign_envoy`] | 1 2 3 6 10 |
 //! | `proxy_set_effective_context` | [`lifecycle`] | 2 |
 //! | `proxy_done` | [`lifecycle`] |  |
 //! | `emscripten_notify_memory_growth` | [`wasi`] |  |
 //! | `pthread_equal` | [`wasi`] |  |
 //! | `wasi_snapshot_preview1`, `wasi_unstable`: all of WASI preview 1 | [`wasi`] | |
 //!
-//! (1 NOT_FOUND, 2 BAD_ARGUMENT, 4 PARSE_FAILURE, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
+//! (1 NOT_FOUND, 2 BAD_ARGUMENT, 3 SERIALIZATION_FAILURE, 4 PARSE_FAILURE, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
 //! what is linked and what is answered.)
 //!
 //! Each file registers its functions first, as that section of the specification reads; what they do lives on
@@ -64,6 +64,7 @@
 mod buffers;
 mod clock;
 mod foreign;
+mod foreign_envoy;
 mod grpc;
 mod headers;
 mod http_call;
@@ -90,6 +91,7 @@ pub(super) enum Status {
     Ok = 0,
     NotFound = 1,
     BadArgument = 2,
+    SerializationFailure = 3,
     ParseFailure = 4,
     InvalidMemoryAccess = 6,
     Empty = 7,

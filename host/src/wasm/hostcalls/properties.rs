@@ -9,6 +9,7 @@ use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use super::clock::unix_nanos;
+use super::foreign_envoy::filter_state;
 use super::{Map, Status, hostcall};
 use crate::filter::exchange::{Exchange, Progress};
 use crate::filter::{Direction, Headers, Name};
@@ -54,7 +55,8 @@ impl HostState {
             let (head, tail) = text.split_once('\0').unwrap_or((text, ""));
             self.known_property(head, tail)
         });
-        known.or_else(|| Some(self.stage()?.exchange().property(path)?.to_vec()))
+        let set = || self.stage()?.exchange().property(path).or_else(|| filter_state(self, path));
+        known.or_else(|| Some(set()?.to_vec()))
     }
     fn known_property(&self, head: &str, tail: &str) -> Option<Vec<u8>> {
         match (head, tail) {
@@ -133,7 +135,7 @@ impl HostState {
     }
     /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a
     /// refusal) and logged.
-    fn set_property(&self, path: &[u8], value: &[u8]) {
+    pub(super) fn set_property(&self, path: &[u8], value: &[u8]) {
         let Some(stage) = self.stage() else {
             tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
             return;

@@ -115,6 +115,22 @@ pub(super) fn pairs(fields: &[(&str, &str)]) -> String {
     String::from_utf8(bytes).expect("short fields")
 }
 
+/// Any bytes, to be put in quotes.
+pub(super) fn escape(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Text in which `\xNN` is a byte.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).expect("two digits"));
+        bytes.extend_from_slice(part[2..].as_bytes());
+    }
+    bytes
+}
+
 /// A guest being written.
 pub(super) struct Guest {
     data: Vec<u8>,
@@ -178,8 +194,9 @@ impl Guest {
                 continue;
             }
             let text = part.replace("\\0", "\0").replace("\\r", "\r").replace("\\n", "\n");
-            write!(out, "(i32.const {}) (i32.const {})", DATA + self.data.len(), text.len()).unwrap();
-            self.data.extend_from_slice(text.as_bytes());
+            let bytes = unescape(&text);
+            write!(out, "(i32.const {}) (i32.const {})", DATA + self.data.len(), bytes.len()).unwrap();
+            self.data.extend_from_slice(&bytes);
         }
         out
     }

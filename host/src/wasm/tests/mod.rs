@@ -6,6 +6,7 @@ mod context_ids;
 mod events;
 mod faults;
 mod foreign;
+mod foreign_envoy;
 mod grpc;
 mod guest;
 mod headers;
