@@ -104,6 +104,14 @@ fn broken() -> Vec<(String, &'static str)> {
             filter(r#""upstreams": [§"idp2"]"#),
             r#"filters[0].upstreams[0]: unknown upstream "idp2"; did you mean "idp"?"#,
         ),
+        (
+            filter(r#""capabilities": { "hostcalls": ["log", §"heders"] }"#),
+            r#"filters[0].capabilities.hostcalls[1]: expected an area such as "headers" or the name of a hostcall, found "heders"; did you mean "headers"?"#,
+        ),
+        (
+            filter(r#""capabilities": { §"hostcall": ["log"] }"#),
+            r#"filters[0].capabilities.hostcall: unknown key; did you mean "hostcalls"?"#,
+        ),
         (filter(r#""env": { §"A=B": "c" }"#), r#"filters[0].env["A=B"]: not a name of an environment variable"#),
         (
             filter(r#""config": { "origins": ["§${NO_SUCH}"] }"#),

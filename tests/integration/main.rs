@@ -11,6 +11,7 @@
 mod bad_modules;
 mod bodies;
 mod broken_configs;
+mod capabilities;
 mod check_verb;
 mod client_gone;
 mod envoy;

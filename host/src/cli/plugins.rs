@@ -109,6 +109,7 @@ fn text(report: &Report) -> String {
     line("made by", &report.producers.join(", "));
     line("callbacks", &report.callbacks.join(" "));
     line("imports", &report.imports.join(" "));
+    line("areas", &report.areas.join(" "));
     line("unsupported", &report.unsupported.join(" "));
     line("exports", &report.exports.join(" "));
     let sections = report.sections.iter().map(|(name, size)| format!("{name} {size}"));

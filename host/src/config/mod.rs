@@ -4,6 +4,7 @@
 //! and `${file:path}` filled in inside string values. Every problem is reported at once, with its place and what was probably
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
+pub mod capabilities;
 mod check;
 mod compact;
 mod duration;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use minisign_verify::PublicKey;
 
+pub use capabilities::Capabilities;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
@@ -133,6 +135,8 @@ pub struct FilterEntry {
     pub pause: PauseMeaning,
     /// Environment variables of the guest.
     pub env: BTreeMap<String, String>,
+    /// What it may ask of the host.
+    pub capabilities: Capabilities,
 }
 
 impl fmt::Debug for FilterEntry {

@@ -190,6 +190,15 @@ impl Assembly<'_> {
             self.problems.extend(problems);
             upstreams.extend(named);
         }
+        let refused = plugin.not_granted(&entry.capabilities);
+        if !refused.is_empty() {
+            let message = format!(
+                "plugin \"{}\" imports what its capabilities.hostcalls do not grant: {}",
+                entry.plugin,
+                refused.join(", ")
+            );
+            self.problems.push(self.loaded.origins.plugin_problem(&entry.path, message, None));
+        }
         let same = |known: &&Arc<FilterSpec>| {
             Arc::ptr_eq(&known.plugin, plugin)
                 && known.path == entry.path
@@ -197,6 +206,7 @@ impl Assembly<'_> {
                 && known.upstreams == upstreams
                 && (known.on_error, known.deadline, known.memory) == (entry.on_error, entry.deadline, entry.memory)
                 && (known.pause, &known.env) == (entry.pause, &entry.env)
+                && known.capabilities == entry.capabilities
         };
         if let Some(known) = self.previous.and_then(|old| old.specs().find(same)) {
             return Some(Arc::clone(known));
@@ -212,6 +222,7 @@ impl Assembly<'_> {
             upstreams,
             pause: entry.pause,
             env: entry.env.clone(),
+            capabilities: entry.capabilities.clone(),
             ledger: self.ledgers.filter(&entry.plugin, &entry.path, &plugin.digest),
         }))
     }

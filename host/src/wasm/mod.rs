@@ -47,7 +47,7 @@ pub use filter::{Alarm, WorkerFilter};
 pub use module::Plugin;
 pub use report::Report;
 
-use crate::config::PauseMeaning;
+use crate::config::{Capabilities, PauseMeaning};
 use crate::filter::OnError;
 use crate::observe::FilterLedger;
 use crate::state::State;
@@ -81,6 +81,8 @@ pub struct FilterSpec {
     pub pause: PauseMeaning,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// What it may ask of the host.
+    pub capabilities: Capabilities,
     /// Where its calls are counted.
     pub ledger: Arc<FilterLedger>,
 }

@@ -14,6 +14,7 @@ use super::host_state::HostState;
 use super::limits::MODULE_BYTES;
 use super::{PluginError, exports, hostcalls, manifest};
 use crate::config::PauseMeaning;
+use crate::config::capabilities::{self, AREAS, Capabilities, area};
 use crate::filter::Callbacks;
 
 /// A compiled module: one name, one digest.
@@ -30,6 +31,8 @@ pub struct Plugin {
     pub warnings: Vec<String>,
     /// Imports (`module.name`) that this host does not have.
     pub unsupported: Vec<String>,
+    /// The hostcalls that it imports, each once.
+    pub(super) hostcalls: Vec<Box<str>>,
     pub(super) callbacks: Callbacks,
     /// What Pause means, when the module says.
     pub(super) pause: Option<PauseMeaning>,
@@ -39,6 +42,17 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// The hostcalls that it imports without being granted them, with their areas.
+    #[must_use]
+    pub fn not_granted(&self, capabilities: &Capabilities) -> Vec<String> {
+        let refused = self.hostcalls.iter().filter(|name| !capabilities.allows_hostcall(name));
+        refused.map(|name| format!("{name} (\"{}\")", area(name).unwrap_or_default())).collect()
+    }
+    /// The areas of the ABI that it needs.
+    pub(super) fn areas(&self) -> Vec<&'static str> {
+        let needed = |area: &str| self.hostcalls.iter().any(|name| capabilities::area(name) == Some(area));
+        AREAS.iter().map(|(area, _)| *area).filter(|area| needed(area)).collect()
+    }
     /// `true` once: for what is logged once per plugin, writes that come too late.
     pub(super) fn first_late_write(&self) -> bool {
         !self.late_write.load(Ordering::Relaxed) && !self.late_write.swap(true, Ordering::Relaxed)
@@ -70,6 +84,7 @@ pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Resul
         compile_time,
         warnings,
         unsupported,
+        hostcalls: hostcalls_of(&module),
         callbacks: sections.manifest.as_ref().map_or(exported, |manifest| manifest.narrow(exported)),
         pause: sections.manifest.as_ref().and_then(manifest::Manifest::pause),
         code,
@@ -92,6 +107,14 @@ fn check_envelope(bytes: &[u8]) -> Result<(), PluginError> {
         [0, b'a', b's', b'm', ..] => error("it is cut off, or of an unknown version of WebAssembly".into()),
         _ => error("it is not WebAssembly".into()),
     }
+}
+
+fn hostcalls_of(module: &Module) -> Vec<Box<str>> {
+    let mut names: Vec<Box<str>> =
+        module.imports().filter(|import| import.module() == "env").map(|import| import.name().into()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Gives the module its imports: ours, and for functions that we do not know stubs that end the instance when called.

@@ -23,6 +23,8 @@ pub struct Report {
     pub callbacks: Vec<String>,
     /// What it imports, `module.name`.
     pub imports: Vec<String>,
+    /// The areas of hostcalls that it needs, as `capabilities.hostcalls` names them.
+    pub areas: Vec<String>,
     /// Those of the imports that this host does not have. Calling one ends the instance.
     pub unsupported: Vec<String>,
     /// Names of its exports.
@@ -49,6 +51,7 @@ impl Report {
             producers: Vec::new(),
             callbacks: Vec::new(),
             imports: Vec::new(),
+            areas: Vec::new(),
             unsupported: Vec::new(),
             exports: Vec::new(),
             sections: Vec::new(),
@@ -68,6 +71,7 @@ impl Report {
             Ok(plugin) => {
                 report.callbacks = plugin.callbacks.names().map(str::to_owned).collect();
                 report.warnings.clone_from(&plugin.warnings);
+                report.areas = plugin.areas().into_iter().map(str::to_owned).collect();
                 report.unsupported.clone_from(&plugin.unsupported);
             }
             Err(error) => report.problem = Some(error.to_string()),
@@ -124,6 +128,7 @@ impl Report {
             "producers": self.producers,
             "callbacks": self.callbacks,
             "imports": self.imports,
+            "areas": self.areas,
             "unsupported": self.unsupported,
             "exports": self.exports,
             "sections": self.sections.iter().map(|(name, size)| json!({ "name": name, "size": size })).collect::<Vec<_>>(),

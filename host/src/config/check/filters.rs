@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{UpstreamNames, all, matches, word};
+use super::{UpstreamNames, all, capabilities, matches, word};
 use crate::config::compact::compact;
 use crate::config::fields::Fields;
 use crate::config::node::{Member, Node};
 use crate::config::origins::FilterOrigin;
-use crate::config::{FilterEntry, OnError, PauseMeaning};
+use crate::config::{Capabilities, FilterEntry, OnError, PauseMeaning};
 
 /// Guest time a callback may take: a hundred times what a slow filter needs, and short enough that its neighbours on the
 /// worker are not noticed to wait.
@@ -50,6 +50,9 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
         word(&node, &[("stop_all", PauseMeaning::StopAll), ("stop_iteration", PauseMeaning::StopIteration)])
     });
     let env = fields.optional("env").map_or_else(|| Some(BTreeMap::new()), |node| environment(&node));
+    let capabilities = fields
+        .optional("capabilities")
+        .map_or_else(|| Some(Capabilities::default()), |node| capabilities::capabilities(&node));
     fields.finish();
 
     let (text, places, bare) = match config {
@@ -72,6 +75,7 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
         upstreams: granted?,
         pause: pause?,
         env: env?,
+        capabilities: capabilities?,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A check answers `None` once it has reported a problem; its caller goes on with the other parts first.
 
+mod capabilities;
 mod filters;
 mod limits;
 mod listeners;

@@ -152,6 +152,7 @@ fn entry() -> config::FilterEntry {
         memory: 0,
         upstreams: std::collections::BTreeSet::new(),
         pause: config::PauseMeaning::StopAll,
+        capabilities: config::Capabilities::default(),
         env: BTreeMap::new(),
     }
 }

@@ -39,6 +39,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
+    if host.spec.capabilities.foreign.is_some() {
+        granted(host, name)?;
+    }
     match name {
         b"sluicegate.gcra" => gcra(host, arguments),
         b"sluicegate.counter" => counter(host, arguments),
@@ -67,6 +70,19 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
         b"clear_route_cache" | b"declare_property" => Ok(Vec::new()),
         _ => Err(Status::NotFound.into()),
     }
+}
+
+/// A name that is not granted is refused whether there is such a function or not.
+fn granted(host: &mut HostState, name: &[u8]) -> Result<(), Status> {
+    let name = printable(name, 64);
+    if host.spec.capabilities.allows_foreign(&name) {
+        return Ok(());
+    }
+    if host.log.may_warn() {
+        let filter = &*host.spec.name;
+        tracing::warn!(filter, function = &*name, "A filter calls a foreign function that it was not granted.");
+    }
+    Err(Status::InternalFailure)
 }
 
 /// Arguments, read from the front.

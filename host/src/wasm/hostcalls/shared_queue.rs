@@ -29,6 +29,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 let (memory, host) = guest.split();
                 let vm_id = String::from_utf8_lossy(memory.bytes(vm_id, vm_id_size)?);
                 let vm_id = if vm_id.is_empty() { host.vm_id() } else { &vm_id };
+                if vm_id != host.vm_id() && !host.spec.capabilities.allows_shared(vm_id) {
+                    return Err(Status::NotFound.into());
+                }
                 let name = queue_name(memory.bytes(name, name_size)?);
                 let id = host.services.queues.resolve(vm_id, &name).ok_or(Status::NotFound)?;
                 let id = host.queues.hand_out(id).ok_or(Status::NotFound)?;

@@ -9,6 +9,7 @@ use wasmtime::{Engine, Linker, Module, Store};
 
 use super::guest::{Guest, IMPORTS};
 use super::stage::{Bench, on_worker, spec};
+use crate::config::capabilities::AREAS;
 use crate::wasm::host_state::{HostState, Purpose};
 use crate::wasm::{callouts, hostcalls};
 
@@ -71,6 +72,13 @@ fn the_table_has_exactly_what_is_linked() {
     assert_eq!(linked["wasi_snapshot_preview1"].len(), 46);
     assert_eq!(linked["wasi_unstable"], linked["wasi_snapshot_preview1"]);
     assert_eq!(linked.len(), 3, "{:?}", linked.keys());
+}
+
+#[test]
+fn every_hostcall_but_those_of_a_runtime_belongs_to_an_area_of_the_configuration() {
+    let areas: BTreeSet<String> = AREAS.iter().flat_map(|(_, hostcalls)| *hostcalls).map(|&name| name.into()).collect();
+    let table: BTreeSet<String> = table().into_keys().filter(|name| name.starts_with("proxy_")).collect();
+    assert_eq!(areas, table);
 }
 
 #[test]

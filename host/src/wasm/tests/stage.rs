@@ -13,7 +13,7 @@ use http::HeaderValue;
 
 use super::engine;
 use super::guest::Guest;
-use crate::config::PauseMeaning;
+use crate::config::{Capabilities, PauseMeaning};
 use crate::filter::chain::{ChainError, Frame, Framing, Input, InputError};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{
@@ -98,6 +98,7 @@ pub(super) fn spec(guest: &Guest) -> FilterSpec {
         upstreams: BTreeSet::from(["users", "nowhere", "panics"].map(str::to_owned)),
         pause: PauseMeaning::StopAll,
         env: BTreeMap::new(),
+        capabilities: Capabilities::default(),
         ledger: Arc::default(),
     }
 }

@@ -58,6 +58,30 @@ fn queues_are_resolved_filled_and_emptied() {
 }
 
 #[test]
+fn queues_of_others_and_foreign_functions_are_there_as_far_as_they_are_granted() {
+    let guest = Guest::new().on(
+        "proxy_on_request_headers",
+        "(call $note (i32.const 1) (call $proxy_resolve_shared_queue 'other' 'theirs' (i32.const 32)))
+         (call $note (i32.const 2) (call $proxy_resolve_shared_queue 'friend' 'theirs' (i32.const 32)))
+         (call $note (i32.const 3) (call $proxy_resolve_shared_queue '' 'mine' (i32.const 32)))
+         (call $note (i32.const 4) (call $proxy_call_foreign_function 'sluicegate.kv_get' 'k' (global.get $at) (global.get $n)))
+         (call $note (i32.const 5) (call $proxy_call_foreign_function 'compress' 'k' (global.get $at) (global.get $n)))
+         (call $note (i32.const 6) (call $proxy_call_foreign_function 'unheard-of' 'k' (global.get $at) (global.get $n)))
+         (i32.const 0)",
+    );
+    let mut spec = super::stage::spec(&guest);
+    let only = |name: &str| Some(std::collections::BTreeSet::from([std::sync::Arc::from(name)]));
+    spec.capabilities.shared = only("friend");
+    spec.capabilities.foreign = only("compress");
+    let bench = Bench::with(spec);
+    for (plugin, name) in [("other", "theirs"), ("friend", "theirs"), (super::stage::NAME, "mine")] {
+        bench.state.queues.register(plugin, name, Box::new(|| {}));
+    }
+    bench.exchange().request(&[], &[]);
+    assert_eq!([1, 2, 3, 4, 5, 6].map(|slot| bench.number(slot)), [1, 0, 0, 10, 0, 10]);
+}
+
+#[test]
 fn metrics_count_and_refuse_what_their_kind_does_not_do() {
     let bench = on_configure(
         "(drop (call $proxy_define_metric (i32.const 0) 'denied' (i32.const 32)))
