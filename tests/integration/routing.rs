@@ -39,6 +39,23 @@ async fn a_path_is_matched_exactly_by_whole_segments_or_by_expression() {
 }
 
 #[tokio::test]
+async fn parameters_of_a_path_lead_around_no_route() {
+    let (gateway, _origin) = named(&[
+        ("all", json!({ "path": { "prefix": "/" } })),
+        ("admin", json!({ "path": { "prefix": "/admin" } })),
+        ("me", json!({ "path": { "exact": "/users/me" } })),
+    ])
+    .await;
+    for target in ["/admin;x", "/admin;x=1/users", "/users;v=2/../admin;"] {
+        goes_to(&gateway, target, "/admin").await;
+    }
+    goes_to(&gateway, "/users;v=1/me;x", "/me").await;
+    for target in ["/;/admin", "/admin/;", "/x/..;/admin"] {
+        gateway.get(target).await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn the_most_specific_route_wins_whatever_the_order_of_the_file() {
     let (gateway, _origin) = named(&[
         ("all", json!({ "path": { "prefix": "/" } })),

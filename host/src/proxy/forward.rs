@@ -196,7 +196,7 @@ fn rewrite(path: &str, route: &Route) -> Option<String> {
                 _ => "",
             };
             // A filter may have led the request elsewhere; then there is nothing to replace.
-            let rest = path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+            let rest = path::after_prefix(path, prefix)?;
             let joined = format!("{}{rest}", replacement.trim_end_matches('/'));
             Some(if joined.is_empty() { "/".to_owned() } else { joined })
         }

@@ -179,15 +179,17 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
     }
     let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
     let path = path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?;
+    let matched = path::without_parameters(&path);
     let view = RequestView {
         host: &host.host,
-        path: &path,
+        path: &matched,
         query: parts.uri.query(),
         method: &parts.method,
         headers: &parts.headers,
     };
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
     let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
+    drop(matched);
     let path = match path {
         Cow::Owned(path) => Some(path),
         Cow::Borrowed(_) => None,

@@ -11,7 +11,7 @@ use crate::config::{HostMatch, Match, PathMatch, ValueMatch};
 pub struct RequestView<'a> {
     /// The host as [`super::host::Authority`] has it, without the port.
     pub host: &'a str,
-    /// The path as [`super::path::normalise`] has it, without the query.
+    /// The path as [`super::path::normalise`] has it, without the query and without parameters.
     pub path: &'a str,
     /// The query, without the question mark.
     pub query: Option<&'a str>,

@@ -3,7 +3,9 @@
 //!
 //! What is refused rather than repaired are the forms that servers are known to read differently: an encoded slash (`%2F`),
 //! a backslash in any form, control characters in any form, percent-encodings that are none or spell no UTF-8, a fragment,
-//! and dot segments with parameters (`..;x`, which some servers take for `..`). What stays encoded stays so: `%3F`, `%23`,
+//! and segments that are nothing, `.` or `..` but for their parameters (`/;x/`, `/..;x/`), which some servers take for those.
+//! Parameters of other segments (`/users;v=1`) are handed on and take no part in routing: a server that knows them would
+//! otherwise answer `/admin;x` as `/admin` on a route that does not protect it. What stays encoded stays so: `%3F`, `%23`,
 //! `%3B` and `%25` mean those characters inside a segment, and are handed on as they are.
 
 use std::borrow::Cow;
@@ -32,8 +34,8 @@ pub enum BadPath {
     /// `?`: the query has to be cut off before.
     #[error("the path has a query")]
     Query,
-    /// `.` or `..` with parameters: `/..;x/`.
-    #[error("the path has a dot segment with parameters")]
+    /// Nothing, `.` or `..` with parameters: `/..;x/`.
+    #[error("the path has parameters on a segment that is empty or dots")]
     DotSegment,
 }
 
@@ -54,10 +56,29 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
     resolve_segments(&spelled).map(Cow::Owned)
 }
 
+/// A normalised path as routing looks at it: without the parameters of its segments (RFC 3986 §3.3).
+#[must_use]
+pub fn without_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
+/// What follows the segments of `prefix`, which has no slash at its end, whatever their parameters; `None` when the path does
+/// not begin with them.
+#[must_use]
+pub fn after_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let end = path.match_indices('/').nth(prefix.matches('/').count()).map_or(path.len(), |(slash, _)| slash);
+    let (head, rest) = path.split_at(end);
+    (without_parameters(head) == prefix).then_some(rest)
+}
+
 /// Whether a path is plainly normal already: no byte and no segment that needs a closer look.
 fn is_normal(path: &str) -> bool {
     let bytes = path.as_bytes();
-    let dubious = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
+    let dubious = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.' | b';');
     bytes.first() == Some(&b'/') && bytes.iter().all(|byte| is_plain(*byte)) && !bytes.windows(2).any(dubious)
 }
 
@@ -136,7 +157,7 @@ fn resolve_segments(path: &str) -> Result<String, BadPath> {
         match segment {
             "" | "." => {}
             ".." => resolved.truncate(resolved.rfind('/').unwrap_or(0)),
-            _ if segment.starts_with(".;") || segment.starts_with("..;") => return Err(BadPath::DotSegment),
+            _ if [";", ".;", "..;"].iter().any(|start| segment.starts_with(start)) => return Err(BadPath::DotSegment),
             _ => {
                 resolved.push('/');
                 resolved.push_str(segment);

@@ -1,5 +1,7 @@
 //! Conditions on requests: a route's `match`, a filter's `when`.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, Method};
 use jsonc_parser::ast::Value;
 use regex::Regex;
@@ -9,7 +11,7 @@ use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
 use crate::config::{HostMatch, Match, PathMatch, ValueMatch};
 use crate::route::host::Authority;
-use crate::route::path::normalise;
+use crate::route::path::{normalise, without_parameters};
 
 /// The methods of RFC 9110 §9 and RFC 5789, for suggestions; others are allowed.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
@@ -70,7 +72,7 @@ fn path(node: &Node<'_>) -> Option<PathMatch> {
     fields.finish();
     let (kind, node) = kind?;
     match kind {
-        "exact" => plain_path(&node).map(PathMatch::Exact),
+        "exact" => matched_path(&node).map(PathMatch::Exact),
         "prefix" => prefix(&node).map(PathMatch::Prefix),
         _ => whole_regex(&node).map(PathMatch::Regex),
     }
@@ -78,13 +80,25 @@ fn path(node: &Node<'_>) -> Option<PathMatch> {
 
 /// A prefix of whole segments, without a slash at its end.
 fn prefix(node: &Node<'_>) -> Option<String> {
-    let path = plain_path(node)?;
+    let path = matched_path(node)?;
     if let Some(whole) = path.strip_suffix("/*") {
         let whole = if whole.is_empty() { "/" } else { whole };
         node.problem_suggesting("a prefix takes every path below it without \"*\"", Some(whole.to_owned()));
         return None;
     }
     Some(if path == "/" { path } else { path.trim_end_matches('/').to_owned() })
+}
+
+/// A path as routing looks at it: parameters are not there.
+fn matched_path(node: &Node<'_>) -> Option<String> {
+    let path = plain_path(node)?;
+    match without_parameters(&path) {
+        Cow::Borrowed(_) => Some(path),
+        Cow::Owned(without) => {
+            node.problem_suggesting("parameters of a path (\";...\") take no part in routing", Some(without));
+            None
+        }
+    }
 }
 
 /// A path as requests have it when they are matched: another one would never match.

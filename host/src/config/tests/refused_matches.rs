@@ -34,6 +34,7 @@ fn paths_are_checked() {
         ("/a%zz", r#"the path has an invalid percent-encoding: "/a%zz""#),
         ("/a?b=c", r#"the path has a query: "/a?b=c""#),
         ("/a#b", r#"the path has a fragment: "/a#b""#),
+        ("/a;x/b", r#"parameters of a path (";...") take no part in routing; did you mean "/a/b"?"#),
         ("/a/../b", r#"no request has the path "/a/../b" after normalisation; did you mean "/b"?"#),
         ("/%41", r#"no request has the path "/%41" after normalisation; did you mean "/A"?"#),
         ("/users/*", r#"a prefix takes every path below it without "*"; did you mean "/users"?"#),

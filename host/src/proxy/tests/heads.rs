@@ -29,6 +29,7 @@ fn paths_are_rewritten_and_the_query_stays() {
         ("/a", None, "/a", prefix("/"), "/"),
         ("/a/b", None, "/a", prefix("/"), "/b"),
         ("/a/b", None, "/", prefix("/x/"), "/x/a/b"),
+        ("/a;v=1/b;w", None, "/a", prefix("/x"), "/x/b;w"),
         ("/elsewhere", None, "/a", prefix("/x"), "/elsewhere"),
         ("/a?q", None, "/a", Some(PathRewrite::Full("/one".to_owned())), "/one?q"),
     ] {

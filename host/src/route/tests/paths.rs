@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 
-use super::super::path::{BadPath, normalise};
+use super::super::path::{BadPath, after_prefix, normalise, without_parameters};
 
 #[test]
 fn a_path_has_one_normal_form() {
@@ -40,6 +40,7 @@ fn a_path_has_one_normal_form() {
         ("/admin;x=1/a", "/admin;x=1/a"),
         ("/ADMIN", "/ADMIN"),
         ("/a;/../b", "/b"),
+        ("/a%3B/b", "/a%3B/b"),
     ] {
         assert_eq!(normalise(path).as_deref(), Ok(normal), "{path}");
     }
@@ -79,8 +80,29 @@ fn a_path_that_servers_read_differently_is_refused() {
         ("/public/..;/admin", BadPath::DotSegment),
         ("/public/%2e%2e;x=1/admin", BadPath::DotSegment),
         ("/public/.;/admin", BadPath::DotSegment),
+        ("/;/admin", BadPath::DotSegment),
+        ("/public/;x=1", BadPath::DotSegment),
     ] {
         assert_eq!(normalise(path), Err(error), "{path}");
+    }
+}
+
+#[test]
+fn parameters_take_no_part_in_routing_and_stay_behind_a_prefix() {
+    for (path, matched) in [("/a/b", "/a/b"), ("/admin;x", "/admin"), ("/a;x=1/b;y;z/", "/a/b/"), ("/a%3Bx", "/a%3Bx")]
+    {
+        assert_eq!(without_parameters(path), matched, "{path}");
+    }
+    for (path, prefix, rest) in [
+        ("/a/b;x/c", "/a", Some("/b;x/c")),
+        ("/a;x/b;y", "/a", Some("/b;y")),
+        ("/a;x/b;y", "/a/b", Some("")),
+        ("/a;x", "", Some("/a;x")),
+        ("/ab", "/a", None),
+        ("/a", "/a/b", None),
+        ("/a;/b", "/a;", None),
+    ] {
+        assert_eq!(after_prefix(path, prefix), rest, "{path} {prefix}");
     }
 }
 
