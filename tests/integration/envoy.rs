@@ -82,7 +82,7 @@ async fn same_in_both(name: &str, module: &[u8], config: &Value, asks: &[Ask]) {
         binary,
         clusters: vec![("origin".into(), origin.address()), ("users".into(), users.address())],
         http2_clusters: Vec::new(),
-        filters: vec![WasmFilter { name: name.into(), file, config: config.to_string() }],
+        chains: vec![vec![WasmFilter { name: name.into(), file, config: config.to_string() }]],
         core: None,
     };
     let envoy = Envoy::start(&setup).await;

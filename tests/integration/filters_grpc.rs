@@ -162,7 +162,7 @@ async fn the_same_filter_tells_the_same_in_envoy() {
             binary: binary.clone(),
             clusters: vec![("origin".into(), origin.address())],
             http2_clusters: vec![(SERVICE.into(), users.address())],
-            filters: vec![WasmFilter { name: "script".into(), file: file.clone(), config: config.to_string() }],
+            chains: vec![vec![WasmFilter { name: "script".into(), file: file.clone(), config: config.to_string() }]],
             core: None,
         };
         let envoy = Envoy::start(&setup).await;

@@ -14,6 +14,7 @@ mod broken_configs;
 mod capabilities;
 mod check_verb;
 mod client_gone;
+mod conformance;
 mod envoy;
 mod filters;
 mod filters_bodies;

@@ -32,8 +32,8 @@ pub struct Setup {
     pub clusters: Vec<(String, SocketAddr)>,
     /// Further clusters, which speak HTTP/2.
     pub http2_clusters: Vec<(String, SocketAddr)>,
-    /// The chain before the router.
-    pub filters: Vec<WasmFilter>,
+    /// The chains before the router, each on a listener of its own.
+    pub chains: Vec<Vec<WasmFilter>>,
     /// The core to run on, if on one only.
     pub core: Option<usize>,
 }
@@ -43,7 +43,7 @@ pub struct Envoy {
     child: Child,
     /// What it logged.
     pub log: Lines,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     /// Keeps its configuration.
     _folder: TempDir,
 }
@@ -68,21 +68,26 @@ impl Envoy {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("Envoy starts");
         let log = Lines::read(child.stderr.take().expect("it is piped"));
-        let placeholder = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self { child, log, address: placeholder, _folder: folder };
-        envoy.address = until("Envoy listens", || {
+        let mut envoy = Self { child, log, addresses: Vec::new(), _folder: folder };
+        let count = setup.chains.len();
+        envoy.addresses = until("Envoy listens", || {
             let ended = envoy.child.try_wait().is_ok_and(|status| status.is_some());
             assert!(!ended, "Envoy did not start:\n{}", envoy.log.tail());
             let admin = fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok());
-            async move { listener(admin?).await }
+            async move { listeners(admin?).await.filter(|listeners| listeners.len() == count) }
         })
         .await;
         envoy
     }
-    /// Where it listens.
+    /// Where its first chain listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+    /// Where each chain listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
     /// Its process.
     #[must_use]
@@ -99,12 +104,18 @@ impl Drop for Envoy {
     }
 }
 
-async fn listener(admin: SocketAddr) -> Option<SocketAddr> {
+/// Where the listeners are, in the order of their numbers, once all have a port.
+async fn listeners(admin: SocketAddr) -> Option<Vec<SocketAddr>> {
     let response = Call::new(admin, Method::GET, "/listeners?format=json").try_send().await.ok()?;
     let status = serde_json::from_slice::<Value>(&response.body).ok()?;
-    let address = &status["listener_statuses"][0]["local_address"]["socket_address"];
-    let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
-    (port != 0).then(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    let one = |listener: &Value| {
+        let number: usize = listener["name"].as_str()?.parse().ok()?;
+        let port = u16::try_from(listener["local_address"]["socket_address"]["port_value"].as_u64()?).ok()?;
+        (port != 0).then(|| (number, SocketAddr::from(([127, 0, 0, 1], port))))
+    };
+    let mut listeners: Vec<_> = status["listener_statuses"].as_array()?.iter().map(one).collect::<Option<_>>()?;
+    listeners.sort_unstable();
+    Some(listeners.into_iter().map(|(_, address)| address).collect())
 }
 
 const TYPES: &str = "type.googleapis.com/";
@@ -130,29 +141,33 @@ fn config(setup: &Setup) -> Value {
     };
     let clusters: Vec<Value> =
         setup.clusters.iter().map(cluster).chain(setup.http2_clusters.iter().map(http2)).collect();
-    let mut filters: Vec<Value> = setup.filters.iter().map(wasm_filter).collect();
+    let listeners: Vec<Value> =
+        setup.chains.iter().enumerate().map(|(number, chain)| listener(number, chain, &setup.clusters[0].0)).collect();
+    json!({
+        "admin": { "address": socket("127.0.0.1", 0) },
+        "static_resources": { "listeners": listeners, "clusters": clusters },
+    })
+}
+
+/// A listener whose requests pass a chain and all go to one cluster.
+fn listener(number: usize, chain: &[WasmFilter], cluster: &str) -> Value {
+    let mut filters: Vec<Value> = chain.iter().map(wasm_filter).collect();
     filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": format!("{TYPES}envoy.extensions.filters.http.router.v3.Router") },
     }));
-    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": setup.clusters[0].0, "timeout": "15s" } });
+    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": cluster, "timeout": "15s" } });
     let manager = json!({
         "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "main",
         "use_remote_address": true,
         "generate_request_id": false,
-        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+        "route_config": { "name": "all", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
         "http_filters": filters,
     });
     let chain =
         json!({ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] });
-    json!({
-        "admin": { "address": socket("127.0.0.1", 0) },
-        "static_resources": {
-            "listeners": [{ "name": "main", "address": socket("127.0.0.1", 0), "filter_chains": [chain] }],
-            "clusters": clusters,
-        },
-    })
+    json!({ "name": number.to_string(), "address": socket("127.0.0.1", 0), "filter_chains": [chain] })
 }
 
 fn wasm_filter(filter: &WasmFilter) -> Value {

@@ -13,6 +13,7 @@
 
 pub mod body;
 pub mod client;
+pub mod conformance;
 pub mod envoy;
 pub mod gateway;
 pub mod grpc;

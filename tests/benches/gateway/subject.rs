@@ -108,7 +108,7 @@ impl Subject {
             binary: binary.to_owned(),
             clusters: vec![("backend".to_owned(), backend)],
             http2_clusters: Vec::new(),
-            filters,
+            chains: vec![filters],
             core: Some(0),
         };
         let envoy = Envoy::start(&setup).await;

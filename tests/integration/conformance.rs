@@ -1,0 +1,45 @@
+//! The conformance cases, area by area, here and in Envoy; see `sluicegate_tests::conformance`.
+
+use sluicegate_tests::{conformance, peers};
+
+async fn same_in_both(area: &str) {
+    match peers::envoy() {
+        Ok(envoy) => conformance::compare(area, envoy).await,
+        Err(reason) => peers::skip(&format!("conformance of {area}"), &reason),
+    }
+}
+
+#[tokio::test]
+async fn headers_are_read_and_changed() {
+    same_in_both("headers").await;
+}
+
+#[tokio::test]
+async fn bodies_are_held_changed_and_streamed() {
+    same_in_both("bodies").await;
+}
+
+#[tokio::test]
+async fn filters_answer_themselves() {
+    same_in_both("replies").await;
+}
+
+#[tokio::test]
+async fn filters_call_other_services() {
+    same_in_both("callouts").await;
+}
+
+#[tokio::test]
+async fn properties_are_read_and_set() {
+    same_in_both("properties").await;
+}
+
+#[tokio::test]
+async fn state_is_shared_between_requests() {
+    same_in_both("state").await;
+}
+
+#[tokio::test]
+async fn time_passes() {
+    same_in_both("timers").await;
+}
