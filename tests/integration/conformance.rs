@@ -1,11 +1,15 @@
 //! The conformance cases, area by area, here and in Envoy; see `sluicegate_tests::conformance`.
 
-use sluicegate_tests::{conformance, peers};
+use sluicegate_tests::{conformance, guests, languages, peers};
 
 async fn same_in_both(area: &str) {
-    match peers::envoy() {
-        Ok(envoy) => conformance::compare(area, envoy).await,
-        Err(reason) => peers::skip(&format!("conformance of {area}"), &reason),
+    same_with(area, Ok(guests::script())).await;
+}
+
+async fn same_with(area: &str, module: Result<Vec<u8>, String>) {
+    match (peers::envoy(), module) {
+        (Ok(envoy), Ok(module)) => conformance::compare(area, envoy, &module).await,
+        (Err(reason), _) | (_, Err(reason)) => peers::skip(&format!("conformance of {area}"), &reason),
     }
 }
 
@@ -42,4 +46,14 @@ async fn state_is_shared_between_requests() {
 #[tokio::test]
 async fn time_passes() {
     same_in_both("timers").await;
+}
+
+#[tokio::test]
+async fn filters_in_go_run_too() {
+    same_with("languages", languages::go()).await;
+}
+
+#[tokio::test]
+async fn filters_in_assemblyscript_run_too() {
+    same_with("languages", languages::assemblyscript()).await;
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 use sluicegate_tests::load::Load;
 use sluicegate_tests::origin::{answer, stream};
-use sluicegate_tests::{Gateway, Origin, Site, body, one_route, process, wait};
+use sluicegate_tests::{Gateway, Origin, Site, Wat, body, one_route, process, wait};
 use tokio::sync::Notify;
 
 const MIB: u64 = 1 << 20;
@@ -296,4 +296,30 @@ async fn what_a_filter_logs_stays_one_line() {
     let line = gateway.wait_for_log("first").await;
     assert!(line.contains("forged line"), "the break is escaped, not made: {line}");
     assert!(!line.contains('\u{1b}'), "so are control characters");
+}
+
+#[tokio::test]
+async fn an_assertion_that_fails_in_assemblyscript_is_logged_with_its_words_and_place() {
+    let origin = Origin::text("ok").await;
+    let text = |text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let bytes = [&u32::try_from(units.len()).unwrap().to_le_bytes(), &units[..]].concat();
+        bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>()
+    };
+    let guest = Wat::new()
+        .import(r#"(import "env" "abort" (func $abort (param i32 i32 i32 i32)))"#)
+        .with(&format!(
+            "(data (i32.const 200000) \"{}\") (data (i32.const 201000) \"{}\")",
+            text("no \u{fc}ser"),
+            text("filter.ts")
+        ))
+        .doing(
+            "proxy_on_request_headers",
+            "(call $abort (i32.const 200004) (i32.const 201004) (i32.const 7) (i32.const 3))",
+        )
+        .build();
+    let gateway =
+        Site::new(&one_route(&origin.url(), &json!([{ "use": "script" }]))).plugin("script", guest).start().await;
+    gateway.get("/").await.expect(503);
+    gateway.wait_for_log("abort: no \u{fc}ser in filter.ts:7:3").await;
 }

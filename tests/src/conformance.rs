@@ -1,6 +1,7 @@
-//! The conformance cases: small filters as scripts, with requests, run by this gateway and by Envoy and compared.
+//! The conformance cases: small filters, most of them as scripts, with requests, run by this gateway and by Envoy and compared.
 //!
-//! `tests/conformance/AREA.json` is a list of cases. Each has a `name`, a `script` for the scripted filter, and `requests`
+//! `tests/conformance/AREA.json` is a list of cases. Each has a `name`, a `script` for the scripted filter (none for the
+//! filters in other languages), and `requests`
 //! (`method`, `path`, `headers`, `body`; a plain GET when left out). `until` names a response header and the value that it
 //! takes at last (a regular expression), for what happens between requests. Where the two hosts differ, `differs` says why, and how each answers.
 
@@ -12,13 +13,12 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use regex::Regex;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::client::Call;
 use crate::envoy::{Envoy, Setup, WasmFilter};
 use crate::origin::{self, Origin};
 use crate::wait::until;
-use crate::{Gateway, Response, Site, guests};
+use crate::{Gateway, Response, Site};
 
 /// One case.
 struct Case {
@@ -33,19 +33,21 @@ struct Case {
 /// A status, headers and a body as they are compared.
 type Answer = Value;
 
-/// Runs the cases of an area in this gateway, and in Envoy, and compares.
+/// Runs the cases of an area with a filter in this gateway, and in Envoy, and compares.
 ///
 /// # Panics
 /// They answer differently, or a case is not written well.
-pub async fn compare(area: &str, envoy: PathBuf) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(format!("{area}.json"));
-    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+pub async fn compare(area: &str, envoy: PathBuf, module: &[u8]) {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(format!("{area}.json"));
+    let text = fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{area}: {error}"));
     let cases: Vec<Case> = cases.iter().map(Case::parse).collect();
     let (origin, side) = (Origin::echo().await, side().await);
-    let gateway = gateway(&cases, &origin, &side).await;
+    let gateway = gateway(&cases, &origin, &side, module).await;
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    let envoy = start_envoy(envoy, &cases, &origin, &side, &folder).await;
+    let file = folder.path().join("filter.wasm");
+    fs::write(&file, module).expect("there is room for a file");
+    let envoy = start_envoy(envoy, &cases, &origin, &side, &file).await;
     for (number, case) in cases.iter().enumerate() {
         let ours = case.run(gateway.address(), Some(number)).await;
         let theirs = case.run(envoy.addresses()[number], None).await;
@@ -74,7 +76,7 @@ async fn side() -> Origin {
 }
 
 /// One gateway for all cases: the host chooses.
-async fn gateway(cases: &[Case], origin: &Origin, side: &Origin) -> Gateway {
+async fn gateway(cases: &[Case], origin: &Origin, side: &Origin, module: &[u8]) -> Gateway {
     let route = |(number, case): (usize, &Case)| {
         let entry = json!({ "use": format!("script-{number}"), "config": case.script, "upstreams": ["side", "dead"], "pause": "stop_iteration" });
         json!({ "match": { "hosts": [host(number)] }, "filters": [entry], "upstream": "origin" })
@@ -88,16 +90,14 @@ async fn gateway(cases: &[Case], origin: &Origin, side: &Origin) -> Gateway {
         },
         "routes": cases.iter().enumerate().map(route).collect::<Vec<_>>(),
     });
-    let site = (0..cases.len())
-        .fold(Site::new(&config), |site, number| site.plugin(&format!("script-{number}"), guests::script()));
+    let site =
+        (0..cases.len()).fold(Site::new(&config), |site, number| site.plugin(&format!("script-{number}"), module));
     site.start().await
 }
 
-async fn start_envoy(binary: PathBuf, cases: &[Case], origin: &Origin, side: &Origin, folder: &TempDir) -> Envoy {
-    let file = folder.path().join("script.wasm");
-    fs::write(&file, guests::script()).expect("there is room for a file");
+async fn start_envoy(binary: PathBuf, cases: &[Case], origin: &Origin, side: &Origin, file: &Path) -> Envoy {
     let chain = |(number, case): (usize, &Case)| {
-        vec![WasmFilter { name: format!("script-{number}"), file: file.clone(), config: case.script.to_string() }]
+        vec![WasmFilter { name: format!("script-{number}"), file: file.to_owned(), config: case.script.to_string() }]
     };
     let dead = SocketAddr::from(([127, 0, 0, 1], 1));
     let setup = Setup {

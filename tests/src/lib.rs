@@ -18,6 +18,7 @@ pub mod envoy;
 pub mod gateway;
 pub mod grpc;
 pub mod guests;
+pub mod languages;
 pub mod lines;
 pub mod load;
 pub mod origin;

@@ -46,8 +46,9 @@
 //! | `proxy_call_foreign_function` | [`foreign`], [`foreign_envoy`] | 1 2 3 6 10 |
 //! | `proxy_set_effective_context` | [`lifecycle`] | 2 |
 //! | `proxy_done` | [`lifecycle`] |  |
-//! | `emscripten_notify_memory_growth` | [`wasi`] |  |
-//! | `pthread_equal` | [`wasi`] |  |
+//! | `emscripten_notify_memory_growth` | [`runtimes`] |  |
+//! | `pthread_equal` | [`runtimes`] |  |
+//! | `abort` | [`runtimes`] |  |
 //! | `wasi_snapshot_preview1`, `wasi_unstable`: all of WASI preview 1 | [`wasi`] | |
 //!
 //! (1 NOT_FOUND, 2 BAD_ARGUMENT, 3 SERIALIZATION_FAILURE, 4 PARSE_FAILURE, 6 INVALID_MEMORY_ACCESS, 7 EMPTY, 8 CAS_MISMATCH, 10 INTERNAL_FAILURE. A test holds this table to
@@ -73,6 +74,7 @@ mod local_reply;
 mod logging;
 mod metrics;
 mod properties;
+mod runtimes;
 mod shared_data;
 mod shared_queue;
 mod stream;
@@ -167,6 +169,7 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> wasmtime:
     properties::link(linker)?;
     foreign::link(linker)?;
     lifecycle::link(linker)?;
+    runtimes::link(linker, module)?;
     wasi::link(linker)
 }
 

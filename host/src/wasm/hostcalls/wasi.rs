@@ -43,9 +43,6 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_descriptors(linker)?;
     link_rest(linker)?;
     linker.alias_module(MODULE, "wasi_unstable")?;
-    // Guests built by emscripten.
-    linker.func_wrap("env", "emscripten_notify_memory_growth", |_: u32| ())?;
-    linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| u32::from(left == right))?;
     Ok(())
 }
 

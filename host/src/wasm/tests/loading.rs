@@ -158,3 +158,16 @@ fn the_manifest_narrows_the_callbacks_and_says_what_pause_means() {
     assert_eq!(plugin.pause, Some(PauseMeaning::StopIteration));
     assert_eq!(plugin.schema.as_deref(), Some("{}"));
 }
+
+#[test]
+fn what_runtimes_of_other_languages_import_is_there_under_every_signature() {
+    for imports in [
+        r#"(import "env" "abort" (func (param i32 i32 i32 i32)))"#,
+        r#"(import "env" "abort" (func))"#,
+        r#"(import "env" "emscripten_notify_memory_growth" (func (param i32)))"#,
+        r#"(import "env" "pthread_equal" (func (param i32 i32) (result i32)))"#,
+    ] {
+        let plugin = engine().load("other", &module(&format!("{imports}{MEMORY}{MALLOC}{CALLBACK}"))).unwrap();
+        assert!(plugin.unsupported.is_empty(), "{imports}: {:?}", plugin.unsupported);
+    }
+}
