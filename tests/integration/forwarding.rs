@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 use serde_json::json;
 use sluicegate_tests::origin::{answer, stream, with};
-use sluicegate_tests::raw::Raw;
+use sluicegate_tests::raw::{Raw, exchange};
 use sluicegate_tests::{Connection, Gateway, Origin, RawOrigin, Site, body, one_route};
 use tokio::io::AsyncReadExt;
 
@@ -269,4 +269,34 @@ async fn informational_responses_of_the_upstream_are_not_taken_for_the_answer() 
     let origin = RawOrigin::saying(answer).await;
     let gateway = Site::new(&one_route(&origin.url(), &json!([]))).start().await;
     assert_eq!(gateway.get("/").await.expect(200).text(), "ok");
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_claim_nothing_that_a_head_could_not() {
+    for (filters, http2) in [(json!([]), false), (json!([{ "use": "transform" }]), false), (json!([]), true)] {
+        let origin = Origin::echo().await;
+        let gateway = Site::new(&one_route(&origin.url(), &filters)).start().await;
+        let mut trailers = HeaderMap::new();
+        for name in ["x-forwarded-for", "x_consumer", "authorization", "content-length", "cookie", "x-checksum"] {
+            trailers.insert(http::HeaderName::from_static(name), "1".parse().unwrap());
+        }
+        let names = "x-forwarded-for, x_consumer, authorization, content-length, cookie, x-checksum";
+        let call = gateway.request(Method::POST, "/").stream(body::with_trailers(["body"], trailers));
+        let call = if http2 { call.http2() } else { call.header("te", "trailers").header("trailer", names) };
+        call.send().await.expect(200);
+        let seen = origin.last().trailers.unwrap_or_default();
+        assert!(seen.keys().all(|name| name == "x-checksum"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_is_the_root() {
+    let origin = Origin::echo().await;
+    for filters in [json!([]), json!([{ "use": "transform" }])] {
+        let gateway = Site::new(&one_route(&origin.url(), &filters)).start().await;
+        let answer =
+            exchange(gateway.address(), b"GET http://a?/admin HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(origin.last().target, "/?/admin");
+    }
 }

@@ -22,6 +22,7 @@ mod filters_callouts;
 mod filters_grpc;
 mod filters_state;
 mod forwarding;
+mod hostile;
 mod malformed;
 mod plugin_auth;
 mod plugin_cors;

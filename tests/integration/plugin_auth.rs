@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluicegate_tests::client::Call;
 use sluicegate_tests::origin::{answer, json_answer};
 use sluicegate_tests::tokens::{bearer, jwks, pem, secret, token};
-use sluicegate_tests::{Gateway, Origin, Site, one_route};
+use sluicegate_tests::{Gateway, Origin, Site, body, one_route};
 
 /// `wonderland`, by bcrypt.
 const BCRYPT: &str = "$2b$05$mZGbHQ9UMjoiRPbXxYCheu2aEP3leeldOxW/XZK8eC2ppMBSqHOaO";
@@ -238,5 +238,27 @@ async fn a_configuration_that_lets_nobody_pass_is_refused() {
         let site = Site::new(&one_route("http://127.0.0.1:9", &json!([{ "use": "auth", "config": config }])));
         let output = tokio::task::spawn_blocking(move || site.check()).await.unwrap();
         assert_eq!(output.code, 1, "{config}: {}", output.text());
+    }
+}
+
+#[tokio::test]
+async fn identity_is_not_for_trailers_to_claim_either() {
+    let origin = Origin::echo().await;
+    for optional in [true, false] {
+        let config = json!({ "api_keys": { "alice": "key-of-alice" }, "optional": optional });
+        let gateway = Site::new(&one_route(&origin.url(), &json!([{ "use": "auth", "config": config }]))).start().await;
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-consumer", "root".parse().unwrap());
+        trailers.insert("x-api-key", "another".parse().unwrap());
+        trailers.insert("x-checksum", "abc".parse().unwrap());
+        let call = gateway.request(Method::POST, "/").header("trailer", "x-consumer, x-api-key, x-checksum");
+        let call = if optional { call } else { call.header("x-api-key", "key-of-alice") };
+        call.stream(body::with_trailers(["body"], trailers)).send().await.expect(200);
+        let seen = origin.last();
+        assert_eq!(seen.header("x-consumer"), if optional { "" } else { "alice" });
+        let seen = seen.trailers.unwrap_or_default();
+        assert!(!seen.contains_key("x-consumer"), "{seen:?}");
+        assert!(optional || !seen.contains_key("x-api-key"), "a credential that was taken ends here: {seen:?}");
+        assert_eq!(seen["x-checksum"], "abc");
     }
 }

@@ -108,3 +108,18 @@ async fn with_keys_a_file_needs_a_signature_by_one_of_them() {
     signed_by("own", gateway.site());
     eventually("the signed file serves", || async { version(&gateway).await == "2" }).await;
 }
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_signature_stops_nothing() {
+    let origin = Origin::text("ok").await;
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let gateway = Site::new(&config(&origin.url(), &json!({}))).plugin("version", version_guest(1)).start().await;
+    let pipe = gateway.site().plugin_file("version").with_extension("wasm.minisig");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    gateway.site().write(&config(&origin.url(), &json!({ "keys": [key] })));
+    gateway.wait_for_log("this is not a file").await;
+    std::fs::remove_file(&pipe).unwrap();
+    gateway.reload(&config(&origin.url(), &json!({}))).await;
+    assert_eq!(version(&gateway).await, "1");
+    gateway.stop().await;
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The host functions that texts may call, by short names, with their number of arguments.
-const IMPORTS: [(&str, &str, usize); 14] = [
+const IMPORTS: [(&str, &str, usize); 26] = [
     ("log", "proxy_log", 3),
     ("add_header", "proxy_add_header_map_value", 5),
     ("replace_header", "proxy_replace_header_map_value", 5),
@@ -20,6 +20,18 @@ const IMPORTS: [(&str, &str, usize); 14] = [
     ("get_property", "proxy_get_property", 4),
     ("set_property", "proxy_set_property", 4),
     ("done", "proxy_done", 0),
+    ("clock", "proxy_get_current_time_nanoseconds", 1),
+    ("get_pairs", "proxy_get_header_map_pairs", 3),
+    ("get_shared", "proxy_get_shared_data", 5),
+    ("set_shared", "proxy_set_shared_data", 5),
+    ("define_metric", "proxy_define_metric", 4),
+    ("foreign", "proxy_call_foreign_function", 6),
+    ("close", "proxy_close_stream", 1),
+    ("set_pairs", "proxy_set_header_map_pairs", 3),
+    ("get_metric", "proxy_get_metric", 2),
+    ("register_queue", "proxy_register_shared_queue", 3),
+    ("enqueue", "proxy_enqueue_shared_queue", 3),
+    ("grpc_send", "proxy_grpc_send", 4),
 ];
 
 /// The callbacks: how many arguments they take, and what they answer when a text does not say (`None`: nothing is returned).

@@ -11,8 +11,12 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderName;
 
-use super::{Direction, Headers, LocalReply};
+use super::{Direction, Headers, LocalReply, Name};
+
+/// Names of fields that are kept as decided by filters. Beyond, no trailer passes.
+const DECIDED: usize = 64;
 
 /// What is known of an exchange when it begins. Read by properties, logs and metrics.
 #[derive(Clone, Debug)]
@@ -140,6 +144,8 @@ pub struct Exchange {
     replied: Cell<bool>,
     /// A reset was recorded at some time: whatever comes later is ignored.
     reset: Cell<bool>,
+    /// Fields of the request's head that filters have set or removed: no trailer may bring them back.
+    decided: RefCell<Vec<HeaderName>>,
     /// `proxy_set_property`: path (parts joined by NUL) and value.
     properties: RefCell<Vec<(Box<[u8]>, Bytes)>>,
     /// Tasks that wait for an event of this exchange.
@@ -162,6 +168,7 @@ impl Exchange {
             interrupt: RefCell::default(),
             replied: Cell::new(false),
             reset: Cell::new(false),
+            decided: RefCell::default(),
             properties: RefCell::default(),
             wakers: RefCell::default(),
         })
@@ -192,6 +199,12 @@ impl Exchange {
     pub fn property_size(&self) -> (usize, usize) {
         let properties = self.properties.borrow();
         (properties.iter().map(|(name, value)| name.len() + value.len()).sum(), properties.len())
+    }
+    /// Whether a filter has set or removed that field of the request's head.
+    #[must_use]
+    pub fn has_decided(&self, name: &HeaderName) -> bool {
+        let decided = self.decided.borrow();
+        decided.len() >= DECIDED || decided.contains(name)
     }
     /// Wakes every task that waits for this exchange.
     pub fn wake(&self) {
@@ -320,6 +333,15 @@ impl Stage {
         self.exchange.interrupt(Interrupt::Reset(reason.into()))
     }
     /// Sets a property that later filters, and this one, can read. The caller bounds size and number.
+    /// A filter sets or removes a field of the request's head; what it decides holds for the trailers too.
+    pub fn decide(&self, name: &Name) {
+        let Name::Header(name) = name else { return };
+        let mut decided = self.exchange.decided.borrow_mut();
+        if decided.len() < DECIDED && !decided.contains(name) {
+            decided.push(name.clone());
+        }
+    }
+    /// As the ABI's `proxy_set_property`.
     pub fn set_property(&self, path: &[u8], value: Bytes) {
         let mut properties = self.exchange.properties.borrow_mut();
         match properties.iter_mut().find(|(name, _)| **name == *path) {

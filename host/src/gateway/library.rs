@@ -147,8 +147,13 @@ fn files(dir: &Path) -> BTreeMap<String, PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wasm") && path.is_file())
         .collect();
     paths.sort();
-    let named = |path: PathBuf| Some((plugin_name(path.file_stem()?.to_str()?), path));
+    let named = |path: PathBuf| Some((plugin_name(path.file_stem()?.to_str().filter(|stem| is_usable(stem))?), path));
     paths.into_iter().filter_map(named).collect()
+}
+
+/// Whether the configuration could name that file.
+fn is_usable(stem: &str) -> bool {
+    !stem.starts_with('.') && stem.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// A file's stem as a plugin's name: `_` and `-` are the same.

@@ -55,7 +55,11 @@ fn signature_file(file: &Path) -> PathBuf {
     beside.into()
 }
 
+/// A pipe would be waited for: only files are opened.
 fn read(file: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("this is not a file"));
+    }
     let mut text = String::new();
     File::open(file)?.take(SIGNATURE_BYTES).read_to_string(&mut text)?;
     Ok(text)

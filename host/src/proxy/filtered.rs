@@ -352,7 +352,12 @@ impl Body for ChainBody {
                 }
                 Some(Ok(http_body::Frame::data(data)))
             }
-            Some(Ok(Frame::Trailers(trailers))) => Some(Ok(http_body::Frame::trailers(egress::trailers(&trailers)))),
+            Some(Ok(Frame::Trailers(trailers))) => {
+                let mut map = egress::trailers(&trailers);
+                forward::clean_trailers(&mut map);
+                forward::remove_if(&mut map, |name| this.chain.exchange().has_decided(name));
+                Some(Ok(http_body::Frame::trailers(map)))
+            }
             Some(Err(error)) => {
                 *this.failure.borrow_mut() = Some(error);
                 Some(Err("the filter chain broke the body off".into()))

@@ -106,11 +106,49 @@ impl Hop {
     }
     /// Removes from a map what ends here, and what `also` says.
     pub(super) fn clean(&self, headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
-        let ending: Vec<HeaderName> = headers.keys().filter(|name| self.ends(name) || also(name)).cloned().collect();
-        for name in ending {
-            headers.remove(name);
-        }
+        remove_if(headers, |name| self.ends(name) || also(name));
     }
+}
+
+/// Removes the fields of those names.
+pub(super) fn remove_if(headers: &mut HeaderMap, ends: impl Fn(&HeaderName) -> bool) {
+    let ending: Vec<HeaderName> = headers.keys().filter(|name| ends(name)).cloned().collect();
+    for name in ending {
+        headers.remove(name);
+    }
+}
+
+/// Removes from a request's trailers what a client may not claim in a head either, and what has no place in trailers
+/// (RFC 9110 §6.5.1): an upstream that merges them into the head would take it for what the gateway says.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_if(trailers, |name| is_claim(name) || is_head_only(name));
+}
+
+/// Framing, routing, authentication, conditions and the format of the content.
+fn is_head_only(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "cookie"
+            | "host"
+            | "content-length"
+            | "content-encoding"
+            | "content-range"
+            | "content-type"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "expect"
+            | "range"
+            | "cache-control"
+            | "max-forwards"
+            | "via"
+    ) || name.starts_with("if-")
 }
 
 /// The client's identifier of the request, if it is fit to be used.

@@ -178,7 +178,11 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
         return Err(BadRequest::InvalidTarget.into());
     }
     let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
-    let path = path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?;
+    let path = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
+        // Between an authority and a query the path may be missing, and then it is the root (RFC 9110 §4.2.3).
+        Some(target) if target.starts_with('?') => Cow::Owned("/".to_owned()),
+        _ => path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?,
+    };
     let matched = path::without_parameters(&path);
     let view = RequestView {
         host: &host.host,
@@ -230,7 +234,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
     let body = match &ongoing.arrival.received {
-        Some(received) => RequestBody::Client(body, Rc::clone(received)),
+        Some(received) => RequestBody::Client(body, Rc::clone(received), forward::clean_trailers),
         None => RequestBody::Empty,
     };
     parts.extensions.clear();

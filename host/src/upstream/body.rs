@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -21,8 +22,8 @@ pub enum RequestBody {
     Empty,
     /// All of it in one piece.
     Full(Bytes),
-    /// As the client sends it; the counter sums the bytes.
-    Client(Incoming, Rc<Cell<u64>>),
+    /// As the client sends it, but for its trailers, which are cleaned; the counter sums the bytes.
+    Client(Incoming, Rc<Cell<u64>>, fn(&mut HeaderMap)),
     /// Anything else, such as the output of a filter chain.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
 }
@@ -44,14 +45,18 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Client(incoming, counter) => {
+            Self::Client(incoming, counter, clean) => {
                 let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
                 if let Some(Ok(frame)) = &frame
                     && let Some(data) = frame.data_ref()
                 {
                     counter.set(counter.get().saturating_add(data.len() as u64));
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                let clean = |mut frame: Frame<Bytes>| {
+                    frame.trailers_mut().map(|trailers| clean(trailers));
+                    frame
+                };
+                Poll::Ready(frame.map(|frame| frame.map(clean).map_err(Into::into)))
             }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
         }
@@ -60,7 +65,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Client(incoming, _) => incoming.is_end_stream(),
+            Self::Client(incoming, ..) => incoming.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -68,7 +73,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Client(incoming, _) => incoming.size_hint(),
+            Self::Client(incoming, ..) => incoming.size_hint(),
             Self::Stream(body) => body.size_hint(),
         }
     }

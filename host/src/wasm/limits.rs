@@ -28,6 +28,12 @@ pub(super) const LAST_WORDS: usize = 4;
 pub(super) const PAIRS_BYTES: usize = 1 << 20;
 /// Number of serialised pairs (as in the C++ host).
 pub(super) const PAIRS: usize = 1024;
+/// Fields that one map may have after a filter has added one.
+pub(super) const MAP_FIELDS: usize = 1024;
+/// Bytes of a map to which a filter adds a long value; those that are not long are bounded by their number.
+pub(super) const MAP_BYTES: usize = 1 << 20;
+/// What a long value is, bytes.
+pub(super) const LONG_VALUE: usize = 1024;
 /// Body of a local reply, bytes.
 pub(super) const REPLY_BYTES: usize = 8 << 20;
 /// A filter may make a body so many times larger than the stage's buffer limit.

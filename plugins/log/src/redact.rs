@@ -9,8 +9,7 @@ pub(crate) const REDACTED: &str = "[redacted]";
 const HEADERS: &str = "authorization proxy-authorization cookie set-cookie x-api-key x-auth-token";
 
 /// Query parameters that carry credentials.
-const QUERY: &str =
-    "access_token api_key apikey api-key client_secret code id_token key password secret sig signature token";
+const QUERY: &str = "access_token api_key apikey api-key auth client_secret code id_token jwt key passwd password refresh_token secret session sig signature token x-amz-credential x-amz-security-token x-amz-signature";
 
 /// The names whose values are secret, in lower case.
 pub(crate) struct Redaction {
@@ -38,11 +37,18 @@ impl Redaction {
             Some((name, _)) if self.query.contains(&decode(name)) => format!("{name}={REDACTED}"),
             _ => pair.to_owned(),
         };
-        query.split('&').map(redact).collect::<Vec<_>>().join("&")
+        // Some servers take `;` between parameters, too.
+        let pairs = query.split_inclusive(['&', ';']).map(|pair| {
+            let end = pair.trim_end_matches(['&', ';']).len();
+            let (pair, delimiter) = pair.split_at(end);
+            redact(pair) + delimiter
+        });
+        pairs.collect()
     }
 
-    /// A URL as it may be logged: its query redacted. (Browsers leave user information and fragment out of `referer`.)
+    /// A URL as it may be logged: its query redacted, without the fragment that browsers leave out of `referer` anyway.
     pub(crate) fn url(&self, url: &str) -> String {
+        let url = url.split('#').next().unwrap_or_default();
         url.split_once('?').map_or_else(|| url.to_owned(), |(url, query)| format!("{url}?{}", self.query(query)))
     }
 }
@@ -76,6 +82,7 @@ mod tests {
             ("%74oken=s", "%74oken=[redacted]"),
             ("to%6Ben=s=s", "to%6Ben=[redacted]"),
             ("pin=1", "pin=[redacted]"),
+            ("x=1;api_key=s;y&refresh_token=s", "x=1;api_key=[redacted];y&refresh_token=[redacted]"),
             ("token", "token"),
             ("tokens=a&%zz=1&%", "tokens=a&%zz=1&%"),
             ("", ""),

@@ -6,7 +6,8 @@ use std::io::BufRead;
 
 use crate::proxy::BadRequest;
 
-/// What is kept of a line that arrives in pieces: enough for any framing field, and for a chunk's size.
+/// What is kept of a line that arrives in pieces: enough for any framing field, and for a chunk's size. Of such lines, longer ones
+/// are refused, as what was cut off could decide.
 const LINE_BYTES: usize = 256;
 
 /// Follows the messages of one connection.
@@ -17,6 +18,10 @@ pub(super) struct Watcher {
     line: Vec<u8>,
     /// The last byte of a line that was cut.
     last: u8,
+    /// Something was cut off.
+    cut: bool,
+    /// The request line has a fragment, seen before it was cut.
+    fragment: bool,
     /// Heads read to their end.
     heads: u64,
     framing: Framing,
@@ -99,15 +104,21 @@ impl Watcher {
             return Ok(());
         };
         if self.line.is_empty() {
+            self.cut = piece.len() > LINE_BYTES;
+            self.fragment = piece.contains(&b'#');
             return self.whole_line(piece, piece.last().copied());
         }
         self.keep(piece);
         let line = std::mem::take(&mut self.line);
-        self.whole_line(&line, Some(self.last))
+        let looked = self.whole_line(&line, Some(self.last));
+        (self.cut, self.fragment) = (false, false);
+        looked
     }
     fn keep(&mut self, piece: &[u8]) {
         let room = LINE_BYTES.saturating_sub(self.line.len());
         self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.cut |= piece.len() > room;
+        self.fragment |= piece.contains(&b'#');
         self.last = piece.last().copied().unwrap_or(self.last);
     }
     /// `line` is without its LF, and possibly cut; `last` is the byte before the LF.
@@ -119,7 +130,7 @@ impl Watcher {
         let looked = match self.state {
             // Empty lines before a request are allowed (RFC 9112 §2.2).
             State::RequestLine if line.is_empty() => Ok(()),
-            State::RequestLine => self.request_line(line),
+            State::RequestLine => self.request_line(),
             State::Fields if line.is_empty() => self.end_of_head(),
             State::Fields => self.field(line),
             State::ChunkSize => self.chunk_size(line),
@@ -142,10 +153,10 @@ impl Watcher {
         if in_head { Broken::Head(self.heads, rule) } else { Broken::Body(self.heads.saturating_sub(1), rule) }
     }
 
-    fn request_line(&mut self, line: &[u8]) -> Result<(), BadRequest> {
+    fn request_line(&mut self) -> Result<(), BadRequest> {
         self.framing = Framing::default();
         self.state = State::Fields;
-        if line.contains(&b'#') { Err(BadRequest::Fragment) } else { Ok(()) }
+        if self.fragment { Err(BadRequest::Fragment) } else { Ok(()) }
     }
     fn field(&mut self, line: &[u8]) -> Result<(), BadRequest> {
         if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
@@ -153,6 +164,10 @@ impl Watcher {
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let framing = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
+        if framing && self.cut {
+            return Err(BadRequest::InvalidLength);
+        }
         if name.eq_ignore_ascii_case(b"content-length") {
             self.framing.lengths += 1;
             self.framing.length = Some(decimal(value).ok_or(BadRequest::InvalidLength)?);
@@ -177,6 +192,9 @@ impl Watcher {
         Ok(())
     }
     fn chunk_size(&mut self, line: &[u8]) -> Result<(), BadRequest> {
+        if self.cut {
+            return Err(BadRequest::InvalidEncoding);
+        }
         let (size, extension) = match line.iter().position(|byte| *byte == b';') {
             Some(at) => (&line[..at], &line[at..]),
             None => (line, &b""[..]),

@@ -92,3 +92,26 @@ fn a_long_line_keeps_a_bounded_beginning() {
     assert_eq!(watcher.feed(b"\r\n\r\n"), Ok(()));
     assert!(!watcher.is_mid_head());
 }
+
+#[test]
+fn what_is_cut_off_a_long_line_decides_nothing() {
+    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let long = |text: &str| text.repeat(300);
+    for (text, broken) in [
+        (format!("{chunked}{}5\r\nhello\r\n0\r\n\r\n", long("0")), Broken::Body(0, BadRequest::InvalidEncoding)),
+        (format!("{chunked}5;{}\x01\r\nhello\r\n0\r\n\r\n", long("a")), Broken::Body(0, BadRequest::InvalidEncoding)),
+        (format!("GET /{}#x HTTP/1.1\r\n\r\n", long("a")), Broken::Head(0, BadRequest::Fragment)),
+        (
+            format!("POST / HTTP/1.1\r\nContent-Length: {}5\r\n\r\n", long(" ")),
+            Broken::Head(0, BadRequest::InvalidLength),
+        ),
+    ] {
+        assert_eq!(verdict(text.as_bytes()), Err(broken), "{text:?}");
+    }
+    for text in [
+        format!("GET /{} HTTP/1.1\r\nx-long: {}\r\n\r\n", long("a"), long("#")),
+        format!("{chunked}5;{}\r\nhello\r\n0\r\nx: {}\r\n\r\nGET / HTTP/1.1\r\n\r\n", "a".repeat(253), long("y")),
+    ] {
+        assert_eq!(verdict(text.as_bytes()), Ok(()), "{text:?}");
+    }
+}

@@ -11,6 +11,7 @@ use super::{Answer, Map, Status, hostcall};
 use crate::filter::{Direction, Field, GrpcEvent, Headers, Name};
 use crate::wasm::callouts::Incoming;
 use crate::wasm::host_state::HostState;
+use crate::wasm::limits::{LONG_VALUE, MAP_BYTES, MAP_FIELDS};
 use crate::wasm::memory::Guest;
 use crate::wasm::pairs::{self, Pair};
 
@@ -79,6 +80,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 let (memory, host) = guest.split();
                 let map = map.try_into()?;
                 let key = alias(map, memory.bytes(key, key_size)?);
+                host.decide(map, Name::parse(key).as_ref());
                 host.edit_map(map, |headers| headers.retain(|field| !is_named(field, key)));
                 Ok(())
             })
@@ -110,6 +112,13 @@ fn get_pairs(guest: &mut Guest<'_>, map: Map, address: u32, size: u32) -> Answer
 fn wire_size(headers: &Headers) -> u32 {
     let bytes: usize = headers.iter().map(|field| field.name.as_str().len() + field.value.len()).sum();
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Whether a map may take one more field. What is beyond is dropped: no peer would take it.
+fn has_room(headers: &Headers, field: &Field) -> bool {
+    headers.len() < MAP_FIELDS
+        && (field.value.len() <= LONG_VALUE
+            || wire_size(headers).try_into().unwrap_or(usize::MAX).saturating_add(field.value.len()) <= MAP_BYTES)
 }
 
 /// A request has no `host` beside its `:authority`.
@@ -181,7 +190,11 @@ impl HostState {
     }
     fn set_header(&mut self, map: Map, write: Write, key: &[u8], value: &[u8]) {
         let Some(field) = parse(map, key, value) else { return self.dropped_field(key) };
+        self.decide(map, Some(&field.name));
         self.edit_map(map, |headers| {
+            if !has_room(headers, &field) {
+                return;
+            }
             // There is one of each pseudo header, whatever a guest adds.
             if write == Write::Add && !field.name.is_pseudo() {
                 headers.append(field.name, field.value);
@@ -199,6 +212,14 @@ impl HostState {
                 None => self.dropped_field(key),
             }
         }
+        for field in &fields {
+            self.decide(map, Some(&field.name));
+        }
+        let before: Vec<Name> =
+            self.with_map(map, |headers| headers.iter().map(|field| field.name.clone()).collect()).unwrap_or_default();
+        for name in &before {
+            self.decide(map, Some(name));
+        }
         self.edit_map(map, |headers| {
             let pseudo = |field: &&Field| field.name.is_pseudo();
             let kept =
@@ -208,6 +229,12 @@ impl HostState {
                 .chain(fields.iter().filter(|field| !pseudo(field)).cloned())
                 .collect();
         });
+    }
+    /// What a filter decides about a field of the request's head holds for the trailers, too.
+    fn decide(&self, map: Map, name: Option<&Name>) {
+        if let (Map::Headers(Direction::Request), Some(stage), Some(name)) = (map, self.stage(), name) {
+            stage.decide(name);
+        }
     }
     fn edit_map(&self, map: Map, edit: impl FnOnce(&mut Headers)) {
         let done = match (map, self.stage()) {
