@@ -53,7 +53,9 @@ impl Body for RequestBody {
                     counter.set(counter.get().saturating_add(data.len() as u64));
                 }
                 let clean = |mut frame: Frame<Bytes>| {
-                    frame.trailers_mut().map(|trailers| clean(trailers));
+                    if let Some(trailers) = frame.trailers_mut() {
+                        clean(trailers);
+                    }
                     frame
                 };
                 Poll::Ready(frame.map(|frame| frame.map(clean).map_err(Into::into)))
