@@ -1,5 +1,7 @@
 //! The filters that tests use, compiled by the build script or carried by the gateway's own bundle.
 
+use serde_json::{Value, json};
+
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 
 /// The bytes of a guest, by its constant.
@@ -25,4 +27,22 @@ pub fn script() -> Vec<u8> {
 pub fn bundled(name: &str) -> Vec<u8> {
     let found = sluicegate_bundle::plugins().iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("no first-party filter {name}")).1.to_vec()
+}
+
+/// The five first-party filters as the benchmarks use them: names and configurations, in the order of the chain.
+#[must_use]
+pub fn five() -> [(&'static str, Value); 5] {
+    let jwt =
+        json!({ "keys": [{ "secret": crate::tokens::secret() }], "issuer": "https://idp.example", "audience": "api" });
+    let transform = json!({
+        "request": { "headers": { "set": { "x-user": "{consumer}" }, "remove": ["x-internal"] } },
+        "response": { "headers": { "set": { "x-served-by": "gateway" }, "remove": ["server"] } },
+    });
+    [
+        ("cors", json!({ "origins": ["https://app.example"], "credentials": true })),
+        ("auth", json!({ "jwt": jwt })),
+        ("rate-limit", json!({ "limit": 1_000_000_000_u64, "per": "1h", "key": "consumer" })),
+        ("transform", transform),
+        ("log", json!({})),
+    ]
 }

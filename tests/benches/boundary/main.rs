@@ -12,12 +12,15 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use sluicegate_tests::wat::{Wat, header_guest};
 use stage::{Stage, exchange};
+use tokio::runtime::LocalOptions;
 
 /// Hostcalls in one callback.
 const CALLS: usize = 100;
 
 fn main() {
-    divan::main();
+    // Timers of filters need a worker's runtime around them.
+    let worker = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    worker.expect("the runtime starts").block_on(async { divan::main() });
     swaps::measure();
 }
 
@@ -51,6 +54,24 @@ mod exchanges {
     fn with_guest(bencher: Bencher<'_, '_>, module: &[u8]) {
         let stages = [Stage::new(module)];
         bencher.bench_local(|| exchange(&stage::filters(&stages)));
+    }
+}
+
+#[divan::bench_group]
+mod first_party {
+    use super::*;
+
+    #[divan::bench]
+    fn no_filter(bencher: Bencher<'_, '_>) {
+        bencher.bench_local(|| stage::exchange_of(&stage::filters(&[]), stage::browser()));
+    }
+    /// The fifth, `log`, would write its lines into the table; the benchmark of the gateway has it.
+    #[divan::bench(args = ["cors", "auth", "rate-limit", "transform"])]
+    fn one(bencher: Bencher<'_, '_>, name: &str) {
+        let five = sluicegate_tests::guests::five();
+        let (_, config) = five.iter().find(|(known, _)| *known == name).expect("one of the five");
+        let stages = [Stage::with_config(&sluicegate_tests::guests::bundled(name), &config.to_string())];
+        bencher.bench_local(|| stage::exchange_of(&stage::filters(&stages), stage::browser()));
     }
 }
 

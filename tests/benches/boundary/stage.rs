@@ -101,9 +101,14 @@ impl Input for Nothing {
 
 /// One request and its response through the chain, to the end.
 pub(crate) fn exchange(filters: &Rc<[Rc<dyn FilterSource>]>) {
+    exchange_of(filters, request());
+}
+
+/// The same with a request's head.
+pub(crate) fn exchange_of(filters: &Rc<[Rc<dyn FilterSource>]>, request: Headers) {
     let chain = Chain::new(facts(), Rc::clone(filters));
     let mut cx = Context::from_waker(Waker::noop());
-    chain.begin_request(request(), None, Box::new(Nothing));
+    chain.begin_request(request, None, Box::new(Nothing));
     let passed = chain.poll_head(Direction::Request, &mut cx);
     assert!(matches!(passed, Poll::Ready(Ok(_))), "the request passes: {passed:?}");
     chain.begin_response(response(), None, Box::new(Nothing));
@@ -118,6 +123,25 @@ fn request() -> Headers {
         let pseudo = [(":authority", "a.example"), (":path", "/p?q=1"), (":method", "GET"), (":scheme", "http")];
         let pseudo = pseudo.iter().map(|(name, value)| field(name, value));
         pseudo.chain((0..FIELDS).map(|number| field(&format!("x-field-{number}"), "some value of a field"))).collect()
+    };
+    HEAD.get_or_init(fields).iter().cloned().collect()
+}
+
+/// A request as a browser's script sends it, with a token.
+pub(crate) fn browser() -> Headers {
+    static HEAD: OnceLock<Vec<Field>> = OnceLock::new();
+    let fields = || {
+        let token = sluicegate_tests::tokens::bearer("HS256");
+        let fields = [
+            (":authority", "api.example"),
+            (":path", "/bench"),
+            (":method", "GET"),
+            (":scheme", "http"),
+            ("user-agent", "wrk/4.1.0 (benchmark)"),
+            ("origin", "https://app.example"),
+            ("authorization", &token),
+        ];
+        fields.iter().map(|(name, value)| field(name, value)).collect()
     };
     HEAD.get_or_init(fields).iter().cloned().collect()
 }

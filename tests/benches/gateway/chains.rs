@@ -1,7 +1,7 @@
 //! The filter chains that are measured, with the modules and configurations of their filters.
 
-use serde_json::{Value, json};
-use sluicegate_tests::{guests, tokens, wat};
+use serde_json::Value;
+use sluicegate_tests::{guests, wat};
 
 /// A chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,9 @@ impl Chain {
         match self {
             Self::None => Vec::new(),
             Self::Headers(count) => vec![("header", wat::header_guest(), Value::Null); count],
-            Self::Five => five().into_iter().map(|(name, config)| (name, guests::bundled(name), config)).collect(),
+            Self::Five => {
+                guests::five().into_iter().map(|(name, config)| (name, guests::bundled(name), config)).collect()
+            }
         }
     }
     /// A response header by which one sees that the chain was there.
@@ -43,19 +45,4 @@ impl Chain {
             Self::Five => Some("ratelimit"),
         }
     }
-}
-
-fn five() -> [(&'static str, Value); 5] {
-    let jwt = json!({ "keys": [{ "secret": tokens::secret() }], "issuer": "https://idp.example", "audience": "api" });
-    let transform = json!({
-        "request": { "headers": { "set": { "x-user": "{consumer}" }, "remove": ["x-internal"] } },
-        "response": { "headers": { "set": { "x-served-by": "gateway" }, "remove": ["server"] } },
-    });
-    [
-        ("cors", json!({ "origins": ["https://app.example"], "credentials": true })),
-        ("auth", json!({ "jwt": jwt })),
-        ("rate-limit", json!({ "limit": 1_000_000_000_u64, "per": "1h", "key": "consumer" })),
-        ("transform", transform),
-        ("log", json!({})),
-    ]
 }
