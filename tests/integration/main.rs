@@ -15,6 +15,7 @@ mod capabilities;
 mod check_verb;
 mod client_gone;
 mod conformance;
+mod descriptors;
 mod envoy;
 mod filters;
 mod filters_bodies;

@@ -34,6 +34,8 @@ pub fn binary() -> PathBuf {
 pub struct Site {
     folder: TempDir,
     env: Vec<(String, String)>,
+    /// Most open files of the gateway.
+    files: Option<u32>,
 }
 
 /// What a verb that ends by itself left behind.
@@ -64,7 +66,7 @@ impl Site {
     pub fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("sluicegate-").tempdir().expect("there is room for a folder");
         fs::create_dir(folder.path().join("plugins")).expect("there is room for a folder");
-        Self { folder, env: Vec::new() }
+        Self { folder, env: Vec::new(), files: None }
     }
     /// With a plugin in the plugins directory.
     #[must_use]
@@ -76,6 +78,12 @@ impl Site {
     #[must_use]
     pub fn script(self) -> Self {
         self.plugin("script", crate::guests::script())
+    }
+    /// With so many open files at most, for the gateway.
+    #[must_use]
+    pub fn files(mut self, most: u32) -> Self {
+        self.files = Some(most);
+        self
     }
     /// With an environment variable.
     #[must_use]
@@ -126,6 +134,10 @@ impl Site {
     #[must_use]
     pub fn command_on(&self, core: Option<usize>, arguments: &[&str]) -> Command {
         let mut command = process::pinned(&binary(), core);
+        if let Some(files) = self.files {
+            command = Command::new("prlimit");
+            command.arg(format!("--nofile={files}:{files}")).arg(binary());
+        }
         command.args(arguments).current_dir(self.folder()).env_clear().stdin(Stdio::null());
         command.env("NO_COLOR", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

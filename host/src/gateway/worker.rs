@@ -18,7 +18,7 @@ use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
-use crate::listener::{self, Balance, DrainSignal, Handed, Sockets};
+use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, descriptors};
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Proxy, RouteChain, WorkerGeneration};
 use crate::state::State;
@@ -65,7 +65,14 @@ impl Workers {
     ) -> Result<Self> {
         let count = first.config.limits.workers;
         let tls = Tls::new().context("cannot load the certificates of authorities")?;
-        let (balance, mut inboxes) = Balance::new(count);
+        let bearable = descriptors::connections();
+        if bearable < first.config.limits.connections {
+            warn!(
+                connections = bearable,
+                "The limit of open files bears fewer connections than \"limits.connections\"."
+            );
+        }
+        let (balance, mut inboxes) = Balance::new(count, bearable);
         let mut workers = Self { commands: Vec::new(), threads: Vec::new() };
         for index in 0..count {
             let (sender, receiver) = mpsc::channel(COMMANDS);

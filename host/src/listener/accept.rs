@@ -168,7 +168,7 @@ impl Acceptor {
         // Said once until a connection is accepted again.
         let mut said = false;
         loop {
-            let limit = self.proxy.generation().config.limits.connections;
+            let limit = self.balance.limit(self.proxy.generation().config.limits.connections);
             if self.balance.total() >= limit {
                 if !std::mem::replace(&mut said, true) {
                     warn!(limit, "Connection limit reached, new connections wait.");

@@ -22,6 +22,8 @@ pub struct Handed {
 #[derive(Debug)]
 pub struct Balance {
     workers: Box<[Worker]>,
+    /// Connections that the process can bear, whatever is configured.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -31,16 +33,21 @@ struct Worker {
 }
 
 impl Balance {
-    /// For that many workers, with the receiving end of each.
+    /// For that many workers, with the receiving end of each. `most`: connections that the process can bear.
     #[must_use]
-    pub fn new(workers: usize) -> (Arc<Self>, Vec<mpsc::Receiver<Handed>>) {
+    pub fn new(workers: usize, most: usize) -> (Arc<Self>, Vec<mpsc::Receiver<Handed>>) {
         let (workers, receivers): (Vec<_>, Vec<_>) = (0..workers.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::channel(HANDED_OVER);
                 (Worker { open: AtomicUsize::new(0), sender }, receiver)
             })
             .unzip();
-        (Arc::new(Self { workers: workers.into() }), receivers)
+        (Arc::new(Self { workers: workers.into(), most }), receivers)
+    }
+    /// The connections that may be open of `configured` ones.
+    #[must_use]
+    pub fn limit(&self, configured: usize) -> usize {
+        configured.min(self.most)
     }
     /// Open connections of all workers.
     #[must_use]
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_connection_goes_to_the_worker_with_the_fewest_and_stays_on_a_tie() {
-        let (balance, _receivers) = Balance::new(3);
+        let (balance, _receivers) = Balance::new(3, usize::MAX);
         let first = balance.place(1);
         assert_eq!(first.worker, 1);
         let second = balance.place(1);

@@ -4,6 +4,7 @@
 mod accept;
 mod balance;
 mod bind;
+pub mod descriptors;
 mod drain;
 mod io;
 mod serve;

@@ -118,7 +118,7 @@ impl Setup {
         let address = listener.local_addr().unwrap();
         let (open, sockets) = tokio::sync::mpsc::channel(1);
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
-        let (balance, mut handed) = Balance::new(1);
+        let (balance, mut handed) = Balance::new(1, usize::MAX);
         let (signal, drain) = DrainSignal::new();
         let worker = Worker { index: 0, sockets, handed: handed.remove(0), balance, proxy, drain };
         Gateway { address, outcomes, drain: signal, worker: tokio::task::spawn_local(worker.run()) }
