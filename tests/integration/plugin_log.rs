@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::origin::{answer, with};
-use sluicegate_tests::{Gateway, Origin, Site, one_route};
+use sluicegate_tests::{Gateway, Origin, RawOrigin, Site, one_route};
 
 async fn logged(config: Value) -> (Gateway, Origin) {
     let origin = Origin::start(|seen| async move {
@@ -131,4 +131,34 @@ async fn replies_of_filters_are_logged_with_who_made_them() {
     let record = record(&gateway).await;
     assert_eq!(record["status"], json!(401));
     assert!(record["details"].as_str().is_some_and(|details| details.contains("auth")), "{record}");
+}
+
+#[tokio::test]
+async fn the_status_is_the_one_that_the_client_got() {
+    let origin = Origin::text("ok").await;
+    let script = json!({ "response_headers": ["trap"] });
+    for order in [[0, 1], [1, 0]] {
+        let filters = [json!({ "use": "log" }), json!({ "use": "script", "config": script })];
+        let filters: Vec<_> = order.iter().map(|place: &usize| filters[*place].clone()).collect();
+        let gateway = Site::new(&one_route(&origin.url(), &json!(filters))).script().start().await;
+        gateway.get("/").await.expect(503);
+        let record = record(&gateway).await;
+        assert_eq!((&record["status"], &record["details"]), (&json!(503), &json!("script: trap")));
+        assert_eq!(gateway.metric("sluicegate_replies_total", &[("reason", "filter_fault")]).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_is_told_as_such() {
+    let origin = RawOrigin::saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+    for filters in [json!([{ "use": "log" }]), json!([])] {
+        let gateway = Site::new(&one_route(&origin.url(), &filters)).start().await;
+        assert!(gateway.request(Method::GET, "/").try_send().await.is_err());
+        gateway.wait_for_log("Response broken off").await;
+        if !filters.as_array().unwrap().is_empty() {
+            let details = record(&gateway).await["details"].as_str().unwrap().to_owned();
+            assert!(details.starts_with("gateway: broken off: "), "{details}");
+        }
+        assert_eq!(gateway.metric("sluicegate_replies_total", &[("reason", "upstream_reset")]).await, 1.0);
+    }
 }

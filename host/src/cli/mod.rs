@@ -42,7 +42,7 @@ struct Arguments {
     common: Common,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid, 2 wrong usage, 3 the machine refused (port in use, permission).";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid, 2 wrong usage, 3 the machine refused (port in use, permission), 130 told twice to end.";
 
 /// Options of every verb.
 #[derive(Args)]

@@ -67,6 +67,8 @@ pub struct Progress {
     pub response_size: u64,
     /// `response.code_details`: `via_upstream`, or who replied instead and why.
     pub details: Option<String>,
+    /// The status that the client was sent: another one than the head's when a reply replaced it past the filters.
+    pub status: Option<u16>,
     /// When the exchange was over.
     pub duration: Option<Duration>,
 }

@@ -17,6 +17,8 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// Who replied and why, as in `response.code_details`: `auth: missing credentials`, `gateway: no route`.
     pub details: String,
+    /// Made because a filter that fails closed has faulted.
+    pub fault: bool,
 }
 
 impl LocalReply {
@@ -29,6 +31,7 @@ impl LocalReply {
             body: Bytes::from_static(body.as_bytes()),
             grpc_status: None,
             details: details.into(),
+            fault: false,
         }
     }
 }

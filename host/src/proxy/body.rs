@@ -11,8 +11,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::filtered::see_end;
 use super::record::{End, Recording};
-use crate::filter::chain::{self, Chain, Framing};
+use crate::filter::chain::{self, Chain, ChainError, Framing};
+use crate::filter::exchange::Interrupt;
 use crate::filter::{Direction, egress};
+use crate::observe::Reason;
 use crate::upstream::{BodyError, ResponseBody};
 
 /// A response's body.
@@ -35,6 +37,31 @@ enum Source {
     Chain(Rc<Chain>, Option<u64>),
     /// The end has been reached.
     Ended,
+}
+
+/// Why the chain gives no more of a body.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Broken {
+    reason: Reason,
+    text: String,
+}
+
+impl Broken {
+    fn new(error: ChainError) -> Self {
+        let (reason, text) = match error {
+            ChainError::Interrupted(Interrupt::Reply(_, reply)) => {
+                (if reply.fault { Reason::FilterFault } else { Reason::FilterReset }, reply.details)
+            }
+            ChainError::Interrupted(Interrupt::Reset(text)) => (Reason::FilterReset, text),
+            ChainError::Input(error) => (Reason::UpstreamReset, error.0),
+            ChainError::TooLarge => (Reason::ResponseTooLarge, "the body is too large to be held".to_owned()),
+            ChainError::LengthChanged => {
+                (Reason::LengthChanged, "the body's length changed after its head was sent".to_owned())
+            }
+        };
+        Self { reason, text }
+    }
 }
 
 impl ProxyBody {
@@ -70,6 +97,11 @@ impl ProxyBody {
             recording.finish(end);
         }
     }
+    fn broken_off(&mut self, reason: Reason, error: &dyn fmt::Display) {
+        if let Some(recording) = &mut self.recording {
+            recording.broken_off(reason, error);
+        }
+    }
     fn count(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref()
             && let Some(recording) = &mut self.recording
@@ -101,7 +133,7 @@ impl Source {
                     Some(Ok(chain::Frame::Trailers(trailers))) => {
                         Some(Ok(Frame::trailers(egress::trailers(&trailers))))
                     }
-                    Some(Err(error)) => Some(Err(format!("{error:?}").into())),
+                    Some(Err(error)) => Some(Err(Broken::new(error).into())),
                     None => None,
                 };
                 Poll::Ready(frame)
@@ -134,7 +166,8 @@ impl Body for ProxyBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "Response broken off.");
+                let broken = error.downcast_ref::<Broken>().map_or(Reason::UpstreamReset, |broken| broken.reason);
+                this.broken_off(broken, &error);
                 this.finish(End::Broken);
                 Poll::Ready(Some(Err(error)))
             }
@@ -144,6 +177,7 @@ impl Body for ProxyBody {
             }
             Poll::Pending => {
                 ready!(this.poll_timeout(cx));
+                this.broken_off(Reason::RouteTimeout, &"route timeout");
                 this.finish(End::Timeout);
                 Poll::Ready(Some(Err("route timeout".into())))
             }

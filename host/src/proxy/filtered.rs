@@ -233,6 +233,9 @@ fn answer_with(mut ongoing: Ongoing, chain: &Rc<Chain>, reply: LocalReply, close
 /// Keeps who replied and why.
 fn note(ongoing: &mut Ongoing, chain: &Chain, reply: &LocalReply) {
     ongoing.recording.outcome.details = reply.details.clone().into();
+    if reply.fault {
+        ongoing.recording.outcome.reason = Some(Reason::FilterFault);
+    }
     chain.exchange().progress.borrow_mut().details = Some(reply.details.clone());
 }
 

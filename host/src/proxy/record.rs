@@ -140,6 +140,19 @@ impl Recording {
             false => tracing::warn!(%error, route, upstream, "Request failed."),
         }
     }
+    /// The response is broken off after its head was sent: nobody but the log can be told why.
+    pub(super) fn broken_off(&mut self, reason: Reason, error: &dyn std::fmt::Display) {
+        self.outcome.reason = Some(reason);
+        self.outcome.details = format!("gateway: broken off: {error}").into();
+        if let Some(chain) = &self.chain {
+            let facts = &chain.exchange().facts;
+            tracing::warn!(%error, reason = reason.as_str(), request_id = &*facts.request_id, "Response broken off.");
+            chain.exchange().progress.borrow_mut().details = Some(self.outcome.details.clone().into_owned());
+        } else {
+            let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
+            tracing::warn!(%error, reason = reason.as_str(), route, upstream, "Response broken off.");
+        }
+    }
     /// The chain to finish with the exchange.
     pub(super) fn attach(&mut self, chain: &Rc<Chain>) {
         self.chain = Some(Rc::clone(chain));
@@ -160,6 +173,7 @@ impl Recording {
             progress.request_size = outcome.request_bytes;
             progress.response_size = outcome.response_bytes;
             progress.duration = Some(outcome.duration);
+            progress.status = outcome.status.map(|status| status.as_u16());
             progress.details.get_or_insert_with(|| outcome.details.clone().into_owned());
             drop(progress);
             chain.finish();

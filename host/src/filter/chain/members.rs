@@ -177,7 +177,8 @@ impl Members {
             OnError::Open => self.exchange.wake(),
             OnError::Closed if self.answered.get() => self.exchange.fail(Interrupt::Reset(details)),
             OnError::Closed => {
-                self.exchange.fail(Interrupt::Reply(index, LocalReply::text(503, "service unavailable\n", details)));
+                let reply = LocalReply { fault: true, ..LocalReply::text(503, "service unavailable\n", details) };
+                self.exchange.fail(Interrupt::Reply(index, reply));
             }
         }
     }

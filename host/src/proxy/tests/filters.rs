@@ -235,6 +235,7 @@ fn a_reply_to_a_response_replaces_it() {
         let (source, _) = filter(|stage, direction| {
             if direction == Direction::Response {
                 stage.reply(LocalReply {
+                    fault: false,
                     status: 418,
                     headers: Headers::default(),
                     body: Bytes::from_static(b"tea"),

@@ -65,6 +65,7 @@ fn read(
             headers,
             body: Bytes::copy_from_slice(body),
             grpc_status,
+            fault: false,
             details: if details.is_empty() { filter.to_owned() } else { format!("{filter}: {details}") },
         },
         Some(_) => LocalReply::text(500, "", format!("{filter}: its reply is larger than {REPLY_BYTES} bytes")),

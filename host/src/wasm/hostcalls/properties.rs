@@ -109,6 +109,7 @@ impl HostState {
         let progress = || -> std::cell::Ref<'_, Progress> { exchange.progress.borrow() };
         let head = exchange.headers(Direction::Response);
         match name {
+            "code" if progress().status.is_some() => number(progress().status?),
             "code" => number(head.as_ref()?.get(&Name::Status)?.to_str().ok()?.parse::<u64>().ok()?),
             "code_details" => Some(progress().details.clone()?.into_bytes()),
             "flags" => number(0_u64),
