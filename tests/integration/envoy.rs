@@ -1,11 +1,11 @@
 //! Each first-party filter and each example in Envoy too: the same requests give the same answers.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::client::Call;
+use sluicegate_tests::conformance::essence;
 use sluicegate_tests::envoy::{Envoy, Setup, WasmFilter};
 use sluicegate_tests::{Origin, Response, Site, guests, one_route, peers};
 use tempfile::TempDir;
@@ -42,26 +42,6 @@ impl Ask {
         }
         call.send().await
     }
-}
-
-/// What every proxy says in its own way.
-fn is_own(name: &str) -> bool {
-    ["date", "server", "via", "connection", "transfer-encoding", "content-length", "forwarded"].contains(&name)
-        || name.starts_with("x-envoy-")
-        || name.starts_with("x-forwarded-")
-        || name == "x-request-id"
-}
-
-/// What must be the same: status, the headers that are not a proxy's own, the body.
-fn essence(response: &Response) -> (u16, BTreeMap<String, String>, Value) {
-    let names = response.headers.keys().map(ToString::to_string).filter(|name| !is_own(name));
-    let headers = names.map(|name| (name.clone(), response.header(&name))).collect();
-    let mut body = serde_json::from_slice(&response.body).unwrap_or_else(|_| Value::String(response.text()));
-    // The origin's echo shows the request's headers, among them those that each proxy adds itself.
-    if let Some(echoed) = body.get_mut("headers").and_then(Value::as_object_mut) {
-        echoed.retain(|name, _| !is_own(name) && name != "te");
-    }
-    (response.code(), headers, body)
 }
 
 /// Sends each request through the gateway and through Envoy, both with this filter in front of an echo, and compares.

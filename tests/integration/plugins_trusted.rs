@@ -1,20 +1,12 @@
 //! Pins and signatures: a file that does not match never runs, and what ran before goes on.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sluicegate_tests::guests::digest;
 use sluicegate_tests::site::Output;
 use sluicegate_tests::{Gateway, Origin, Site, one_route, peers, wait::eventually, wat::version_guest};
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
 
 fn config(target: &str, plugins: &Value) -> Value {
     let mut config = one_route(target, &json!([{ "use": "version" }]));

@@ -1,16 +1,12 @@
 //! Versions of a plugin that only die: held off, and taken back for the version before.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use sluicegate_tests::guests::digest;
 use sluicegate_tests::wat::{Wat, version_guest};
 use sluicegate_tests::{Gateway, Origin, Site, one_route, wait::eventually};
 
 fn broken() -> Vec<u8> {
     Wat::new().on("proxy_on_request_headers", "unreachable").build()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One worker, so that the deaths are counted together.
@@ -45,9 +41,9 @@ async fn a_version_that_only_dies_is_rolled_back_until_its_file_changes() {
     gateway.get("/").await.expect(503);
     eventually("the version before serves again", || async { version(&gateway).await == "1" }).await;
     let line = gateway.wait_for_log("Plugin rolled back").await;
-    assert!(line.contains(&hex(&broken())[..8]) && line.contains(&hex(&version_guest(1))[..8]), "{line}");
+    assert!(line.contains(&digest(&broken())[..8]) && line.contains(&digest(&version_guest(1))[..8]), "{line}");
     let told = plugin(&gateway).await;
-    assert_eq!((&told["digest"], &told["withdrawn"]), (&json!(hex(&version_guest(1))), &json!(hex(&broken()))));
+    assert_eq!((&told["digest"], &told["withdrawn"]), (&json!(digest(&version_guest(1))), &json!(digest(&broken()))));
     assert!(gateway.metric("sluicegate_plugin_swaps_total", &[("result", "rolled_back")]).await >= 1.0);
 
     let mut other = config(&origin.url(), &json!({}));
@@ -83,7 +79,7 @@ async fn a_first_version_that_only_dies_is_held_off_and_tried_again_later() {
 #[tokio::test]
 async fn a_pinned_version_is_never_replaced_by_another() {
     let origin = Origin::text("ok").await;
-    let pin = |bytes: &[u8]| config(&origin.url(), &json!({ "sha256": { "version": hex(bytes) } }));
+    let pin = |bytes: &[u8]| config(&origin.url(), &json!({ "sha256": { "version": digest(bytes) } }));
     let gateway = Site::new(&pin(&version_guest(1))).plugin("version", version_guest(1)).start().await;
     gateway.site().write(&pin(&broken()));
     gateway.wait_for_log("plugins.sha256 pins").await;
@@ -93,7 +89,7 @@ async fn a_pinned_version_is_never_replaced_by_another() {
     }
     gateway.wait_for_log("Filter held off").await;
     assert_eq!(gateway.log.count("rolled back"), 0);
-    assert_eq!(plugin(&gateway).await["digest"], json!(hex(&broken())));
+    assert_eq!(plugin(&gateway).await["digest"], json!(digest(&broken())));
 }
 
 #[tokio::test]

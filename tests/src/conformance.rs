@@ -31,7 +31,7 @@ struct Case {
 }
 
 /// A status, headers and a body as they are compared.
-type Answer = Value;
+pub type Answer = Value;
 
 /// Runs the cases of an area with a filter in this gateway, and in Envoy, and compares.
 ///
@@ -181,7 +181,8 @@ fn is_own(name: &str) -> bool {
 }
 
 /// What must be the same: status, the headers that are not a proxy's own, the body. Of an echo, the same of the request.
-fn essence(response: &Response) -> Answer {
+#[must_use]
+pub fn essence(response: &Response) -> Answer {
     let names = response.headers.keys().map(ToString::to_string).filter(|name| !is_own(name));
     let headers: BTreeMap<_, _> = names.map(|name| (name.clone(), response.header(&name))).collect();
     let mut body = serde_json::from_slice(&response.body).unwrap_or_else(|_| Value::String(response.text()));

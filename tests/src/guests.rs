@@ -1,6 +1,7 @@
 //! The filters that tests use, compiled by the build script or carried by the gateway's own bundle.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 
@@ -27,6 +28,12 @@ pub fn script() -> Vec<u8> {
 pub fn bundled(name: &str) -> Vec<u8> {
     let found = sluicegate_bundle::plugins().iter().find(|(known, _)| *known == name);
     found.unwrap_or_else(|| panic!("no first-party filter {name}")).1.to_vec()
+}
+
+/// A module's digest as the gateway writes it: SHA-256, lower-case hex.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The five first-party filters as the benchmarks use them: names and configurations, in the order of the chain.

@@ -335,9 +335,12 @@ impl Stage {
         self.exchange.interrupt(Interrupt::Reset(reason.into()))
     }
     /// Sets a property that later filters, and this one, can read. The caller bounds size and number.
-    /// A filter sets or removes a field of the request's head; what it decides holds for the trailers too.
+    /// A filter sets or removes a field of the request's head; what it decides holds for the trailers too, if any may come.
     pub fn decide(&self, name: &Name) {
         let Name::Header(name) = name else { return };
+        if self.exchange.request.bodiless.get() {
+            return;
+        }
         let mut decided = self.exchange.decided.borrow_mut();
         if decided.len() < DECIDED && !decided.contains(name) {
             decided.push(name.clone());

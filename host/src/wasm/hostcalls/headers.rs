@@ -212,14 +212,9 @@ impl HostState {
                 None => self.dropped_field(key),
             }
         }
-        for field in &fields {
-            self.decide(map, Some(&field.name));
-        }
-        let before: Vec<Name> =
-            self.with_map(map, |headers| headers.iter().map(|field| field.name.clone()).collect()).unwrap_or_default();
-        for name in &before {
-            self.decide(map, Some(name));
-        }
+        self.with_map(map, |headers| {
+            headers.iter().chain(&fields).for_each(|field| self.decide(map, Some(&field.name)));
+        });
         self.edit_map(map, |headers| {
             let pseudo = |field: &&Field| field.name.is_pseudo();
             let kept =

@@ -109,8 +109,11 @@ impl HostState {
         let progress = || -> std::cell::Ref<'_, Progress> { exchange.progress.borrow() };
         let head = exchange.headers(Direction::Response);
         match name {
-            "code" if progress().status.is_some() => number(progress().status?),
-            "code" => number(head.as_ref()?.get(&Name::Status)?.to_str().ok()?.parse::<u64>().ok()?),
+            // What the client was sent, when that is known already.
+            "code" => match progress().status {
+                Some(status) => number(status),
+                None => number(head.as_ref()?.get(&Name::Status)?.to_str().ok()?.parse::<u64>().ok()?),
+            },
             "code_details" => Some(progress().details.clone()?.into_bytes()),
             "flags" => number(0_u64),
             "grpc_status" => {
