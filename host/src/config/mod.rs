@@ -75,6 +75,8 @@ pub struct Plugins {
     pub sha256: BTreeMap<Arc<str>, Arc<str>>,
     /// Public keys of minisign. With any, a file of `dir` runs only with a signature by one of them beside it.
     pub keys: Vec<PublicKey>,
+    /// Where compiled modules are kept (`sluicegate` in this user's cache directory by default); nowhere without one.
+    pub cache: Option<PathBuf>,
 }
 
 /// A named group of targets.
@@ -137,6 +139,31 @@ pub struct FilterEntry {
     pub env: BTreeMap<String, String>,
     /// What it may ask of the host.
     pub capabilities: Capabilities,
+    /// What its module is told of the VM that it runs in.
+    pub vm: Vm,
+    /// Whose ticks there are.
+    pub ticks: Ticks,
+}
+
+/// What the ABI calls the VM of a filter. Every entry has an instance of its own on each worker; the VM's name says what they share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vm {
+    /// What its shared data and queues are filed under (the plugin's name by default).
+    pub id: Arc<str>,
+    /// Which of the root contexts that a module registers is meant; empty for the unnamed one.
+    pub root_id: Arc<str>,
+    /// Text for `proxy_on_vm_start`, as [`FilterEntry::config`] is for `proxy_on_configure`.
+    pub config: Arc<str>,
+}
+
+/// Which instances of a filter are called by their timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Ticks {
+    /// That of each worker.
+    #[default]
+    Worker,
+    /// One in the process: that of the first worker.
+    Process,
 }
 
 impl fmt::Debug for FilterEntry {

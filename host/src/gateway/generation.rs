@@ -207,6 +207,7 @@ impl Assembly<'_> {
                 && (known.on_error, known.deadline, known.memory) == (entry.on_error, entry.deadline, entry.memory)
                 && (known.pause, &known.env) == (entry.pause, &entry.env)
                 && known.capabilities == entry.capabilities
+                && (&known.vm, known.ticks) == (&entry.vm, entry.ticks)
         };
         if let Some(known) = self.previous.and_then(|old| old.specs().find(same)) {
             return Some(Arc::clone(known));
@@ -223,6 +224,8 @@ impl Assembly<'_> {
             pause: entry.pause,
             env: entry.env.clone(),
             capabilities: entry.capabilities.clone(),
+            vm: entry.vm.clone(),
+            ticks: entry.ticks,
             ledger: self.ledgers.filter(&entry.plugin, &entry.path, &plugin.digest),
         }))
     }

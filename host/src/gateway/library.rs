@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::rollback::Rollbacks;
 use super::trust;
 use crate::config::Plugins;
-use crate::wasm::{Engine, Plugin, PluginError};
+use crate::wasm::{CompileCache, Engine, Plugin, PluginError};
 
 /// Largest module that is read from disk, bytes. Compilers write filters of a few megabytes at most; Go's reach 21.
 const MODULE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -44,6 +44,9 @@ impl Library {
         if (&plugins.keys, &plugins.sha256) != (&self.plugins.keys, &self.plugins.sha256) {
             // Versions that were trusted before may not be any more.
             self.rollbacks = Rollbacks::default();
+        }
+        if plugins.cache != self.plugins.cache {
+            self.engine = self.engine.clone().with_cache(plugins.cache.as_deref().and_then(open_cache));
         }
         plugins.clone_into(&mut self.plugins);
         self.fresh.clear();
@@ -109,6 +112,12 @@ impl Library {
         self.fresh.push(Arc::clone(&plugin));
         Ok(plugin)
     }
+}
+
+fn open_cache(dir: &Path) -> Option<CompileCache> {
+    CompileCache::open(dir)
+        .inspect_err(|error| tracing::warn!(%error, dir = %dir.display(), "Compiled modules are not kept there."))
+        .ok()
 }
 
 /// Where a plugin comes from.

@@ -285,7 +285,13 @@ impl Worker {
             let alarms = self.shared.alarms.clone();
             // Where several alarms wait, another one says nothing new.
             let alarm = Rc::new(move |spec: &Arc<FilterSpec>| drop(alarms.try_send(Arc::clone(spec))));
-            let filter = WorkerFilter::new(Arc::clone(spec), state, Rc::clone(&callouts) as Rc<dyn Callouts>, alarm);
+            let filter = WorkerFilter::new(
+                Arc::clone(spec),
+                state,
+                Rc::clone(&callouts) as Rc<dyn Callouts>,
+                alarm,
+                self.shared.index == 0,
+            );
             Entry { spec: Arc::clone(spec), filter, callouts }
         };
         generation.specs().map(entry).collect()

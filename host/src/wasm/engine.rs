@@ -16,11 +16,11 @@ use wasmtime::{
     WasmBacktraceDetails, WasmFeatures,
 };
 
-use super::PluginError;
 use super::epochs;
 use super::host_state::HostState;
 use super::limits::{DEADLINE_STEPS, TABLE_ELEMENTS};
 use super::module::{self, Plugin};
+use super::{CompileCache, PluginError};
 
 /// Sizes of the pool that are tried, in instances: workers × filter entries × 2 while swapping, at 4 GiB of address
 /// space each.
@@ -38,6 +38,7 @@ const STACK: usize = 512 << 10;
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    cache: Option<CompileCache>,
 }
 
 impl Engine {
@@ -57,14 +58,19 @@ impl Engine {
         };
         epochs::follow(&inner)
             .map_err(|error| PluginError(format!("the clock of deadlines does not start: {error}")))?;
-        Ok(Self { inner })
+        Ok(Self { inner, cache: None })
     }
-    /// Validates, compiles and checks imports and exports. Takes 100 ms and more: never on a worker.
+    /// The same engine, which keeps what it compiles, and looks there first.
+    #[must_use]
+    pub fn with_cache(self, cache: Option<CompileCache>) -> Self {
+        Self { cache, ..self }
+    }
+    /// Validates, compiles and checks imports and exports. Takes 100 ms and more unless it was kept: never on a worker.
     ///
     /// # Errors
     /// Not a module, not a Proxy-Wasm plugin.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
-        module::load(&self.inner, name, bytes)
+        module::load(&self.inner, name, bytes, self.cache.as_ref())
     }
 }
 

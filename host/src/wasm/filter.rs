@@ -27,14 +27,22 @@ pub struct WorkerFilter {
     alarm: Alarm,
     /// How long streams may go on after [`WorkerFilter::retire`].
     retired: Cell<Option<Duration>>,
+    /// Whether it is that of the first worker.
+    first: bool,
 }
 
 impl WorkerFilter {
     /// Starts the instance on this worker (errors are kept: the filter then faults each stream until an instance
     /// starts). Timers and queue events of guests need a [`tokio::runtime::LocalRuntime`] around the worker. `alarm` is told
-    /// when instances only die and no further one is made for a while.
+    /// when instances only die and no further one is made for a while. `first`: this is the worker that does what is done once.
     #[must_use]
-    pub fn new(spec: Arc<FilterSpec>, state: Arc<State>, callouts: Rc<dyn Callouts>, alarm: Alarm) -> Rc<Self> {
+    pub fn new(
+        spec: Arc<FilterSpec>,
+        state: Arc<State>,
+        callouts: Rc<dyn Callouts>,
+        alarm: Alarm,
+        first: bool,
+    ) -> Rc<Self> {
         let filter = Self {
             spec,
             services: state,
@@ -43,6 +51,7 @@ impl WorkerFilter {
             breaker: RefCell::default(),
             alarm,
             retired: Cell::default(),
+            first,
         };
         if let Err(fault) = filter.running() {
             tracing::debug!(filter = filter.name(), %fault, "A filter does not start yet.");
@@ -72,7 +81,7 @@ impl WorkerFilter {
         if let Some(fault) = self.breaker.borrow_mut().holding_off() {
             return Err(fault);
         }
-        match Running::start(&self.spec, &self.services, &self.callouts) {
+        match Running::start(&self.spec, &self.services, &self.callouts, self.first) {
             Ok(running) => {
                 *self.running.borrow_mut() = Some(Rc::clone(&running));
                 Ok(running)

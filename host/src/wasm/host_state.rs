@@ -135,9 +135,9 @@ impl HostState {
             scratch: Vec::new(),
         }
     }
-    /// What shared data and queues are filed under: all uses of one plugin share them.
+    /// What shared data and queues are filed under: all uses of one plugin share them, unless the configuration says otherwise.
     pub(super) fn vm_id(&self) -> &str {
-        &self.spec.plugin.name
+        &self.spec.vm.id
     }
     /// The stage of the stream that hostcalls act on.
     pub(super) fn stage(&self) -> Option<&Stage> {

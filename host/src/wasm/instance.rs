@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use wasmtime::Store;
 
@@ -74,12 +75,13 @@ impl Instance {
             store.data_mut().root_created = true;
             exports.context_create.as_ref().map_or(Ok(()), |create| create.call(store, (ROOT_CONTEXT, 0)))
         })?;
+        let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let spec = Arc::clone(&self.store.data().spec);
         let started = self.call(Effective::Root, "proxy_on_vm_start", |exports, store| {
-            // There is no configuration of the VM.
-            exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (ROOT_CONTEXT, 0)))
+            exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (ROOT_CONTEXT, length(&spec.vm.config))))
         })?;
         self.accepted(started, "proxy_on_vm_start")?;
-        let size = u32::try_from(self.store.data().spec.config.len()).unwrap_or(u32::MAX);
+        let size = length(&spec.config);
         let configured = self.call(Effective::Root, "proxy_on_configure", |exports, store| {
             exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (ROOT_CONTEXT, size)))
         })?;

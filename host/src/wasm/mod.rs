@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `engine`, `epochs`, `module`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
+//! | `engine`, `epochs`, `module`, `cache`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
@@ -14,6 +14,7 @@
 //! gets a fresh one.
 
 mod breaker;
+mod cache;
 mod callouts;
 mod contexts;
 mod engine;
@@ -42,12 +43,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use cache::CompileCache;
 pub use engine::Engine;
 pub use filter::{Alarm, WorkerFilter};
 pub use module::Plugin;
 pub use report::Report;
 
-use crate::config::{Capabilities, PauseMeaning};
+use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
 use crate::filter::OnError;
 use crate::observe::FilterLedger;
 use crate::state::State;
@@ -83,6 +85,10 @@ pub struct FilterSpec {
     pub env: BTreeMap<String, String>,
     /// What it may ask of the host.
     pub capabilities: Capabilities,
+    /// What it is told of its VM.
+    pub vm: Vm,
+    /// Whose ticks there are.
+    pub ticks: Ticks,
     /// Where its calls are counted.
     pub ledger: Arc<FilterLedger>,
 }

@@ -12,7 +12,7 @@ use wasmtime::{ExternType, InstancePre, Linker, Module};
 use super::fault::Abort;
 use super::host_state::HostState;
 use super::limits::MODULE_BYTES;
-use super::{PluginError, exports, hostcalls, manifest};
+use super::{CompileCache, PluginError, exports, hostcalls, manifest};
 use crate::config::PauseMeaning;
 use crate::config::capabilities::{self, AREAS, Capabilities, area};
 use crate::filter::Callbacks;
@@ -60,11 +60,21 @@ impl Plugin {
 }
 
 /// See [`super::Engine::load`].
-pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
+pub(super) fn load(
+    engine: &wasmtime::Engine,
+    name: &str,
+    bytes: &[u8],
+    cache: Option<&CompileCache>,
+) -> Result<Plugin, PluginError> {
     check_envelope(bytes)?;
     let sections = manifest::read(bytes)?;
+    let digest = hex(&Sha256::digest(bytes));
     let started = Instant::now();
-    let module = Module::new(engine, bytes).map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;
+    let known = cache.and_then(|cache| cache.find(engine, &digest));
+    let from_cache = known.is_some();
+    let module = known
+        .map_or_else(|| Module::new(engine, bytes), Ok)
+        .map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;
     let compile_time = started.elapsed();
     let mut warnings = Vec::new();
     let exported = exports::check(&module)?;
@@ -77,9 +87,12 @@ pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Resul
             .iter()
             .map(|name| format!("it imports {name}, which this host does not have: calling it ends the instance")),
     );
+    if let Some(cache) = cache.filter(|_| !from_cache) {
+        cache.keep(engine, &digest, &module);
+    }
     Ok(Plugin {
         name: Arc::from(name),
-        digest: hex(&Sha256::digest(bytes)),
+        digest,
         schema: sections.schema,
         compile_time,
         warnings,

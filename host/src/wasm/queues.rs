@@ -43,7 +43,7 @@ impl QueueEvents {
 /// Registers a queue for this instance. A canary finds or makes the queue, but takes its events from nobody.
 pub(super) fn register(host: &mut HostState, name: &str) -> Result<u32, Status> {
     let queues = &host.services.queues;
-    let vm_id = &*host.spec.plugin.name;
+    let vm_id = &*host.spec.vm.id;
     let real = match host.purpose {
         Purpose::Serve => {
             let events = Arc::downgrade(&host.queue_events);

@@ -20,6 +20,7 @@ use super::host_state::{Effective, HostState, Left, Purpose, ROOT_CONTEXT, Strea
 use super::instance::Instance;
 use super::limits::{DONE_LIMIT, DONE_PENDING};
 use super::{queues, timers};
+use crate::config::Ticks;
 use crate::filter::{Callouts, Fault, FaultKind, Stage};
 use crate::state::State;
 
@@ -44,6 +45,8 @@ pub(super) struct Running {
     /// Contexts in `on_done`, or that answered false and wait for `proxy_done`; the root's has no stream.
     ending: RefCell<BTreeMap<u32, Option<Rc<Stream>>>>,
     retiring: Cell<bool>,
+    /// Whether its timer counts.
+    ticks: bool,
     memory: Cell<usize>,
     /// A stream has been served to its end.
     served: Cell<bool>,
@@ -52,7 +55,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts an instance on this worker.
+    /// Starts an instance on this worker; `first` is the one whose ticks are those of the process.
     ///
     /// # Errors
     /// It does not start.
@@ -60,6 +63,7 @@ impl Running {
         spec: &Arc<FilterSpec>,
         services: &Arc<State>,
         callouts: &Rc<dyn Callouts>,
+        first: bool,
     ) -> Result<Rc<Self>, Fault> {
         let running = Rc::new(Self {
             spec: Arc::clone(spec),
@@ -70,6 +74,7 @@ impl Running {
             open: Cell::new(0),
             ending: RefCell::default(),
             retiring: Cell::new(false),
+            ticks: first || spec.ticks == Ticks::Worker,
             memory: Cell::new(0),
             served: Cell::new(false),
             ticker: RefCell::default(),
@@ -178,7 +183,7 @@ impl Running {
     fn settle(self: &Rc<Self>, left: Option<Left>) {
         let Some(left) = left else { return };
         if let Some(period) = left.tick {
-            let ticker = period.filter(|_| !self.retiring.get()).map(|period| timers::tick(self, period));
+            let ticker = period.filter(|_| self.ticks && !self.retiring.get()).map(|period| timers::tick(self, period));
             abort(self.ticker.replace(ticker));
         }
         if left.listens && self.listener.borrow().is_none() {

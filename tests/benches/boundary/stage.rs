@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
-use sluicegate::config::{Capabilities, PauseMeaning};
+use sluicegate::config::{Capabilities, PauseMeaning, Ticks, Vm};
 use sluicegate::filter::chain::{Frame, Input, InputError};
 use sluicegate::filter::exchange::{ConnectionFacts, Facts};
 use sluicegate::filter::{
@@ -65,6 +65,8 @@ impl Stage {
             pause: PauseMeaning::StopAll,
             env: BTreeMap::new(),
             capabilities: Capabilities::default(),
+            vm: Vm::default(),
+            ticks: Ticks::Worker,
             ledger: Arc::default(),
         });
         let filter = start(&spec);
@@ -79,7 +81,7 @@ impl Stage {
 fn start(spec: &Arc<FilterSpec>) -> Rc<WorkerFilter> {
     static STATE: OnceLock<Arc<State>> = OnceLock::new();
     let state = Arc::clone(STATE.get_or_init(Arc::default));
-    WorkerFilter::new(Arc::clone(spec), state, Rc::new(NoCallouts), Rc::new(|_| ()))
+    WorkerFilter::new(Arc::clone(spec), state, Rc::new(NoCallouts), Rc::new(|_| ()), true)
 }
 
 /// The filters as a chain has them.

@@ -17,14 +17,18 @@ pub(crate) fn measure() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     runtime.expect("the runtime starts").block_on(async {
         let origin = Origin::text("ok").await;
-        let config = one_route(&origin.url(), &json!([{ "use": "version" }]));
+        let cache = tempfile::tempdir().expect("there is room for a folder");
+        let mut config = one_route(&origin.url(), &json!([{ "use": "version" }]));
+        config["plugins"] = json!({ "cache": cache.path() });
         let gateway = Site::new(&config).plugin("version", module(0)).start().await;
         println!("\nswaps of a module of {} kB, from its file to the first request served:", module(0).len() / 1000);
-        println!("  idle        {}", swaps(&gateway, 1).await);
+        println!("  idle                         {}", swaps(&gateway, 1).await);
         let load = Load::start(gateway.address(), 32, "/", |_| Ok(()));
         load.advance(1000).await;
-        println!("  under load  {}", swaps(&gateway, 1 + SWAPS).await);
+        println!("  under load                   {}", swaps(&gateway, 1 + SWAPS).await);
+        println!("  under load, compiled before  {}", swaps(&gateway, 1).await);
         load.stop().await;
+        println!("  idle, compiled before        {}", swaps(&gateway, 1 + SWAPS).await);
     });
 }
 

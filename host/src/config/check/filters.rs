@@ -9,7 +9,7 @@ use crate::config::compact::compact;
 use crate::config::fields::Fields;
 use crate::config::node::{Member, Node};
 use crate::config::origins::FilterOrigin;
-use crate::config::{Capabilities, FilterEntry, OnError, PauseMeaning};
+use crate::config::{Capabilities, FilterEntry, OnError, PauseMeaning, Ticks, Vm};
 
 /// Guest time a callback may take: a hundred times what a slow filter needs, and short enough that its neighbours on the
 /// worker are not noticed to wait.
@@ -53,6 +53,7 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
     let capabilities = fields
         .optional("capabilities")
         .map_or_else(|| Some(Capabilities::default()), |node| capabilities::capabilities(&node));
+    let (vm, ticks) = (vm(&mut fields), ticks(&mut fields));
     fields.finish();
 
     let (text, places, bare) = match config {
@@ -62,7 +63,6 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
     let origin = FilterOrigin { entry: node.span(), plugin: place?.span(), bare, places };
     node.document.origins.borrow_mut().insert(node.path.to_string(), origin);
     Some(FilterEntry {
-        plugin: plugin?,
         path: Arc::from(&*node.path),
         config: text.into(),
         when: match when {
@@ -76,7 +76,43 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
         pause: pause?,
         env: env?,
         capabilities: capabilities?,
+        vm: vm?.named(plugin.as_ref()?),
+        ticks: ticks?,
+        plugin: plugin?,
     })
+}
+
+/// `vm_id`, `root_id`, `vm_config`.
+fn vm(fields: &mut Fields<'_>) -> Option<Vm> {
+    let id = fields.optional("vm_id").map_or_else(|| Some(Arc::default()), |node| name(&node));
+    let root_id = fields.optional("root_id").map_or_else(|| Some(Arc::default()), |node| name(&node));
+    let config = match fields.optional("vm_config") {
+        Some(node) => compact(&node).map(|compact| compact.text.into()),
+        None => Some(Arc::default()),
+    };
+    Some(Vm { id: id?, root_id: root_id?, config: config? })
+}
+
+impl Vm {
+    /// With the plugin's name where no other is given.
+    fn named(self, plugin: &Arc<str>) -> Self {
+        if self.id.is_empty() { Self { id: Arc::clone(plugin), ..self } } else { self }
+    }
+}
+
+fn name(node: &Node<'_>) -> Option<Arc<str>> {
+    let text = node.text()?;
+    if text.value.is_empty() {
+        node.problem("must not be empty");
+        return None;
+    }
+    Some(text.value.into())
+}
+
+fn ticks(fields: &mut Fields<'_>) -> Option<Ticks> {
+    fields
+        .optional("ticks")
+        .map_or(Some(Ticks::default()), |node| word(&node, &[("worker", Ticks::Worker), ("process", Ticks::Process)]))
 }
 
 /// A plugin's name: a file stem, so nothing that leads out of the directory.

@@ -31,7 +31,7 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     let admin = fields.optional("admin").map(|node| listeners::admin(&node, listeners.as_deref().unwrap_or_default()));
     let plugins = match fields.optional("plugins") {
         Some(node) => plugins::plugins(&node),
-        None => Some(plugins::default(root.document.base_dir)),
+        None => Some(plugins::default(root)),
     };
     let upstreams = fields.optional("upstreams");
     let names = UpstreamNames::of(upstreams.as_ref());

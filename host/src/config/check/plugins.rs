@@ -1,9 +1,10 @@
 //! Where plugins come from, and which bytes may run: `plugins`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use jsonc_parser::ast::Value;
 use minisign_verify::PublicKey;
 
 use super::all;
@@ -17,8 +18,16 @@ const DIRECTORY: &str = "plugins";
 /// Hexadecimal digits of a SHA-256.
 const DIGEST_DIGITS: usize = 64;
 
-pub(super) fn default(base_dir: &Path) -> Plugins {
-    Plugins { dir: base_dir.join(DIRECTORY), sha256: BTreeMap::new(), keys: Vec::new() }
+pub(super) fn default(root: &Node<'_>) -> Plugins {
+    Plugins { dir: root.document.base_dir.join(DIRECTORY), cache: default_cache(root), ..Plugins::default() }
+}
+
+/// Where this user's programs keep what they could make again: as systemd says, as the XDG base directories say, or `~/.cache`.
+fn default_cache(node: &Node<'_>) -> Option<PathBuf> {
+    let absolute = |name: &str| node.document.env.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".cache"));
+    let of_user = || absolute("XDG_CACHE_HOME").or_else(home).map(|dir| dir.join("sluicegate"));
+    absolute("CACHE_DIRECTORY").or_else(of_user)
 }
 
 pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
@@ -27,8 +36,9 @@ pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
     let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| directory(&node));
     let sha256 = fields.optional("sha256").map_or_else(|| Some(BTreeMap::new()), |node| pins(&node));
     let keys = fields.optional("keys").map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, key));
+    let cache = fields.optional("cache").map_or_else(|| Some(default_cache(node)), |node| cache(&node));
     fields.finish();
-    Some(Plugins { dir: dir?, sha256: sha256?, keys: keys? })
+    Some(Plugins { dir: dir?, sha256: sha256?, keys: keys?, cache: cache? })
 }
 
 fn directory(node: &Node<'_>) -> Option<PathBuf> {
@@ -38,6 +48,18 @@ fn directory(node: &Node<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(node.document.base_dir.join(&*text.value))
+}
+
+/// A directory, or `false` for none.
+fn cache(node: &Node<'_>) -> Option<Option<PathBuf>> {
+    match node.value {
+        Value::BooleanLit(literal) if !literal.value => Some(None),
+        Value::BooleanLit(_) => {
+            node.problem("expected a directory, or false for no cache");
+            None
+        }
+        _ => directory(node).map(Some),
+    }
 }
 
 fn pins(node: &Node<'_>) -> Option<BTreeMap<Arc<str>, Arc<str>>> {

@@ -50,6 +50,12 @@ fn missing_and_empty_things_are_reported_at_their_parent() {
     refuses(&top(r#""filters": [§{}]"#), &[r#"filters[0]: missing key "use""#]);
     refuses(&top(r#""plugins": {"dir": §""}"#), &["plugins.dir: must not be empty"]);
     refuses(
+        &top(r#""filters": [{"use": "a", "ticks": §"proces"}]"#),
+        &["filters[0].ticks: expected \"worker\" or \"process\", found \"proces\"; did you mean \"process\"?"],
+    );
+    refuses(&top(r#""filters": [{"use": "a", "root_id": §""}]"#), &["filters[0].root_id: must not be empty"]);
+    refuses(&top(r#""plugins": {"cache": §true}"#), &["plugins.cache: expected a directory, or false for no cache"]);
+    refuses(
         &top(r#""plugins": {"sha256": {"a": §"e3b0"}}"#),
         &[r#"plugins.sha256.a: expected 64 hexadecimal digits, as `plugins inspect` shows them, found "e3b0""#],
     );

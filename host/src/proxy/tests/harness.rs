@@ -154,6 +154,8 @@ fn entry() -> config::FilterEntry {
         pause: config::PauseMeaning::StopAll,
         capabilities: config::Capabilities::default(),
         env: BTreeMap::new(),
+        vm: config::Vm::default(),
+        ticks: config::Ticks::Worker,
     }
 }
 

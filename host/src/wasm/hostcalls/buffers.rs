@@ -109,7 +109,7 @@ impl HostState {
                 Some(Incoming::Grpc(GrpcEvent::Message(message))) => Some(read(message)),
                 _ => None,
             },
-            Buffer::VmConfiguration => Some(read(&[])),
+            Buffer::VmConfiguration => Some(read(self.spec.vm.config.as_bytes())),
             Buffer::PluginConfiguration => Some(read(self.spec.config.as_bytes())),
             Buffer::Nothing => None,
         }

@@ -62,7 +62,7 @@ impl HostState {
         match (head, tail) {
             ("plugin_name", "") => return Some(self.spec.name.as_bytes().to_vec()),
             // C++ modules choose a root context by this name; the unnamed one is what they register by default.
-            ("plugin_root_id", "") => return Some(Vec::new()),
+            ("plugin_root_id", "") => return Some(self.spec.vm.root_id.as_bytes().to_vec()),
             ("plugin_vm_id", "") => return Some(self.vm_id().as_bytes().to_vec()),
             ("plugin_vm_memory", "") => return number(self.memory_limit.size()),
             _ => {}

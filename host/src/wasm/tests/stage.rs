@@ -13,7 +13,7 @@ use http::HeaderValue;
 
 use super::engine;
 use super::guest::Guest;
-use crate::config::{Capabilities, PauseMeaning};
+use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
 use crate::filter::chain::{ChainError, Frame, Framing, Input, InputError};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{
@@ -99,6 +99,8 @@ pub(super) fn spec(guest: &Guest) -> FilterSpec {
         pause: PauseMeaning::StopAll,
         env: BTreeMap::new(),
         capabilities: Capabilities::default(),
+        vm: Vm { id: NAME.into(), ..Vm::default() },
+        ticks: Ticks::Worker,
         ledger: Arc::default(),
     }
 }
@@ -125,6 +127,7 @@ impl Bench {
             Arc::clone(&state),
             callouts.clone(),
             Rc::new(move |_| raised.set(raised.get() + 1)),
+            true,
         );
         Self { state, callouts, filter, alarms }
     }

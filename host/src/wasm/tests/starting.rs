@@ -40,6 +40,19 @@ fn callbacks_of_the_start_come_in_order_with_the_root_context() {
 }
 
 #[test]
+fn the_vm_has_a_configuration_of_its_own() {
+    let guest = Guest::new().on(
+        "proxy_on_vm_start",
+        "(drop (call $proxy_get_buffer_bytes (i32.const 6) (i32.const 0) (local.get $size) (global.get $at) (global.get $n)))
+         (call $note (i32.const 1) (local.get $size)) (call $note_result (i32.const 2)) (i32.const 1)",
+    );
+    let mut spec = spec(&guest);
+    spec.vm.config = "{\"vm\": 1}".into();
+    let bench = Bench::with(spec);
+    assert_eq!((bench.number(1), bench.text(2).as_str()), (9, "{\"vm\": 1}"));
+}
+
+#[test]
 fn older_entry_points_work() {
     let guest = Guest::new().on("_start", "(i32.store (i32.const 64) (i32.const 5))").on(
         "proxy_on_configure",

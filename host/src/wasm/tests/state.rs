@@ -51,6 +51,7 @@ fn queues_are_resolved_filled_and_emptied() {
         state,
         bench.callouts.clone(),
         std::rc::Rc::new(|_| ()),
+        true,
     );
     assert_eq!([2, 3, 5, 6].map(|slot| bench.number(slot)), [0, 0, 7, 1]);
     assert_eq!(bench.text(4), "item");
