@@ -42,3 +42,4 @@ mod shutdown;
 mod swap;
 mod swap_files;
 mod tidy;
+mod upgrade;

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use minisign_verify::PublicKey;
 
 pub use capabilities::Capabilities;
@@ -197,6 +198,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Limit from the request's arrival to the response's last byte (default 15 s, as in Envoy); `None`, written `"0s"`, for none.
     pub timeout: Option<Duration>,
+    /// Protocols that a client may switch its connection to (`websocket` by default).
+    pub upgrades: Vec<HeaderValue>,
 }
 
 /// A condition on a request: all parts that are present must hold.
@@ -286,6 +289,8 @@ pub struct Limits {
     pub http2_streams: u32,
     /// Most body bytes of a callout's answer (1 MiB).
     pub callout_bytes: usize,
+    /// How long nothing may flow through a connection that was switched to another protocol (5 min).
+    pub tunnel_timeout: Duration,
     /// Open callouts per filter and worker (1000).
     pub callouts: usize,
 }

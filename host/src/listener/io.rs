@@ -94,6 +94,11 @@ impl ClientIo {
         let watcher = (!http2).then(Watcher::default);
         Self { stream, ahead, watcher, client, progress, closing: None }
     }
+    /// The stream when what it carries is no HTTP any more.
+    pub(super) fn into_tunnel(mut self) -> Self {
+        self.watcher = None;
+        self
+    }
     /// Follows what was read.
     fn watch(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(watcher) = &mut self.watcher else { return Ok(()) };

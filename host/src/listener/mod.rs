@@ -6,6 +6,7 @@ mod balance;
 mod bind;
 pub mod descriptors;
 mod drain;
+mod http1;
 mod io;
 mod serve;
 mod strict;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::drain::Drain;
+use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
 use crate::config::{Config, Limits};
 use crate::filter::exchange::ConnectionFacts;
@@ -69,13 +70,21 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
     let progress = Rc::<Progress>::default();
     let io = TokioIo::new(ClientIo::new(stream, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
-    let service = service_fn(move |request| proxy.handle(request, &client));
     let ended = if http2 {
+        let service = service_fn(move |request| proxy.handle(request, &client));
         let connection = http2_builder(&config.limits).serve_connection(io, service);
-        drive(connection, |connection| connection.graceful_shutdown(), watch, drain).await
+        drive(pin!(connection), |connection| connection.graceful_shutdown(), watch, drain).await
     } else {
-        let connection = http1_builder(&config.limits).serve_connection(io, service);
-        drive(connection, |connection| connection.graceful_shutdown(), watch, drain).await
+        let in_flight = InFlight::default();
+        let asked = Rc::clone(&client);
+        let service = service_fn(move |request| in_flight.begin(proxy.handle(request, &asked)));
+        let mut connection = Http1::new(http1_builder(&config.limits).serve_connection(io, service), &client);
+        let ended = drive(Pin::new(&mut connection), Http1::wind_down, watch, drain).await;
+        if let Some(tunnel) = client.take_tunnel() {
+            let (io, early) = connection.into_parts();
+            return tunnel.run(io.into_inner().into_tunnel(), early).await;
+        }
+        ended
     };
     if let Err(error) = ended {
         debug!(%error, %remote, "Connection ended.");
@@ -150,11 +159,15 @@ impl Watch {
 }
 
 /// Runs a connection to its end. `wind_down` lets it end with its running requests.
-async fn drive<C>(connection: C, wind_down: impl Fn(Pin<&mut C>), watch: Watch, mut drain: Drain) -> hyper::Result<()>
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    wind_down: impl Fn(Pin<&mut C>),
+    watch: Watch,
+    mut drain: Drain,
+) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut connection = pin!(connection);
     let mut drained = pin!(drain.wait());
     let mut timer = pin!(tokio::time::sleep(watch.interval()));
     let mut ending = false;

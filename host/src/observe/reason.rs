@@ -47,6 +47,8 @@ pub enum Reason {
     UpstreamTimeout,
     /// The upstream closed the connection before its answer was complete.
     UpstreamReset,
+    /// Nothing has flowed for too long through a connection that was switched to another protocol.
+    TunnelIdle,
     /// The upstream's answer is not legal HTTP.
     UpstreamProtocol,
     /// A fault in the gateway.
@@ -55,7 +57,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -78,6 +80,7 @@ impl Reason {
         Self::UpstreamTlsFailed,
         Self::UpstreamTimeout,
         Self::UpstreamReset,
+        Self::TunnelIdle,
         Self::UpstreamProtocol,
         Self::Internal,
     ];
@@ -108,6 +111,7 @@ impl Reason {
             | Self::UpstreamTlsFailed
             | Self::UpstreamTimeout
             | Self::UpstreamReset
+            | Self::TunnelIdle
             | Self::UpstreamProtocol
             | Self::Internal => false,
         }
@@ -139,6 +143,7 @@ impl Reason {
             Self::UpstreamTlsFailed => "upstream_tls_failed",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::UpstreamReset => "upstream_reset",
+            Self::TunnelIdle => "tunnel_idle",
             Self::UpstreamProtocol => "upstream_protocol",
             Self::Internal => "internal",
         }

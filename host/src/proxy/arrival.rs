@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -28,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) length: Option<u64>,
     /// Body bytes read so far; `None` when no body follows.
     pub(super) received: Option<Rc<Cell<u64>>>,
+    /// The protocol that its connection is to be switched to.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 impl Arrival {
@@ -40,6 +42,7 @@ impl Arrival {
             expects: has_body && parts.headers.contains_key(header::EXPECT),
             length: body.size_hint().exact().filter(|_| has_body),
             received: has_body.then(Rc::default),
+            upgrade: None,
         }
     }
     /// Body bytes that were not read; `None` when nobody knows how many.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::filtered::see_end;
+use super::chain_body::see_end;
 use super::record::{End, Recording};
 use crate::filter::chain::{self, Chain, ChainError, Framing};
 use crate::filter::exchange::Interrupt;
@@ -68,6 +68,10 @@ impl ProxyBody {
     /// A body in one piece.
     pub(super) fn full(bytes: Bytes, recording: Box<Recording>) -> Self {
         Self::new(Source::Full(bytes), recording, None)
+    }
+    /// Nothing, of an exchange that goes on without HTTP.
+    pub(super) fn none() -> Self {
+        Self { source: Source::Ended, recording: None, deadline: None, timer: None }
     }
     /// The upstream's body as it is.
     pub(super) fn upstream(body: ResponseBody, recording: Box<Recording>, deadline: Option<Instant>) -> Self {

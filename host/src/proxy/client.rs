@@ -1,11 +1,12 @@
 //! A client's connection, as the requests on it and the listener share it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::HeaderValue;
 
+use super::upgrade::Tunnel;
 use super::validate::BadRequest;
 use crate::filter::exchange::ConnectionFacts;
 
@@ -21,6 +22,8 @@ pub struct Client {
     broken: Cell<Option<(u64, BadRequest)>>,
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
+    /// What the connection becomes when the answer under way has been sent.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 impl Client {
@@ -36,6 +39,7 @@ impl Client {
             broken: Cell::new(None),
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            tunnel: RefCell::default(),
         })
     }
     /// The head of that number, counted from 0, breaks a rule: its request will be refused.
@@ -65,6 +69,18 @@ impl Client {
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
         (self.in_flight.get() == 0).then(|| self.idle_since.get())
+    }
+    pub(super) fn begin_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+    /// Whether the connection becomes something else when the answer under way has been sent.
+    #[must_use]
+    pub fn has_tunnel(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
+    /// What the connection has become, when its HTTP is over.
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.borrow_mut().take()
     }
     /// Whether no request has been taken up yet.
     #[must_use]

@@ -2,26 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::{Body, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use super::arrival::{BytesInput, ClientInput, UpstreamInput};
+use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
 use super::record::End;
-use super::{Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, within};
-use crate::filter::chain::{ChainError, Frame, Framing};
+use super::{
+    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, upgrade, within,
+};
+use crate::filter::chain::{ChainError, Framing};
 use crate::filter::exchange::{Facts, Interrupt};
 use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
 use crate::observe::Reason;
-use crate::upstream::{BodyError, RequestBody, ResponseBody};
+use crate::upstream::{RequestBody, ResponseBody};
 
 /// Why a request goes no further.
 enum Stop {
@@ -113,7 +115,8 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
             });
         }
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let upgrade = ongoing.arrival.upgrade.as_ref();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade::is_granted(response.headers(), upgrade) {
         return Err(Stop::Error(ProxyError::BadResponse("unasked 101".to_owned())));
     }
     progress.backend_latency = Some(asked.elapsed());
@@ -126,9 +129,10 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
 async fn respond(
     mut ongoing: Ongoing,
     chain: &Rc<Chain>,
-    response: Response<ResponseBody>,
+    mut response: Response<ResponseBody>,
     deadline: Option<Instant>,
 ) -> Result<Response<ProxyBody>, Aborted> {
+    let switched = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
     let (parts, body) = response.into_parts();
     let hop = Hop::new(&parts.headers);
     let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
@@ -139,6 +143,14 @@ async fn respond(
     chain.begin_response(head, length, Box::new(UpstreamInput(body)));
 
     let framing = within(deadline, pin!(poll_fn(|cx| chain.poll_head(Direction::Response, cx)))).await;
+    // A filter may have made another answer of it; the upstream's connection is closed then.
+    if let (Some(Ok(_)), Some(upstream)) = (&framing, switched)
+        && let Some(mut headers) =
+            chain.exchange().headers(Direction::Response).and_then(|head| egress::switching(&head))
+    {
+        forward::add_via(&mut headers, parts.version);
+        return Ok(upgrade::switch(ongoing, headers, upstream));
+    }
     let stop = match framing {
         Some(Ok(framing)) => match leaving(chain) {
             Ok(mut head) => {
@@ -288,6 +300,9 @@ pub(super) fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> 
     head.append(Name::Method, method);
     head.append(Name::Scheme, HeaderValue::from_static(if secure { "https" } else { "http" }));
     hop.list(parts.headers, &mut head);
+    if let Some(protocol) = &ongoing.arrival.upgrade {
+        head.append(Name::Header(header::UPGRADE), protocol.clone());
+    }
     head
 }
 
@@ -313,6 +328,9 @@ fn outgoing(
     let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
     request.headers_mut().insert(header::HOST, host);
     forward::add_via(request.headers_mut(), ongoing.arrival.version);
+    if let Some(protocol) = &ongoing.arrival.upgrade {
+        upgrade::mark(request.headers_mut(), protocol);
+    }
     *request.version_mut() = Version::HTTP_11;
     let length = match framing {
         Framing::None => matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH).then_some(0),
@@ -327,61 +345,4 @@ fn outgoing(
         *request.body_mut() = RequestBody::Stream(Box::pin(body));
     }
     Ok(request)
-}
-
-/// The request's body as it leaves the chain, polled by the upstream's connection.
-struct ChainBody {
-    chain: Rc<Chain>,
-    /// What is still to come, when it is known.
-    left: Option<u64>,
-    /// Where the reason is left when the chain breaks the body off.
-    failure: Rc<RefCell<Option<ChainError>>>,
-}
-
-impl Body for ChainBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let frame = match ready!(this.chain.poll_frame(Direction::Request, cx)) {
-            Some(Ok(Frame::Data(data))) => {
-                this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
-                if this.left == Some(0) {
-                    see_end(&this.chain, Direction::Request, cx);
-                }
-                Some(Ok(http_body::Frame::data(data)))
-            }
-            Some(Ok(Frame::Trailers(trailers))) => {
-                let mut map = egress::trailers(&trailers);
-                forward::clean_trailers(&mut map);
-                forward::remove_if(&mut map, |name| this.chain.exchange().has_decided(name));
-                Some(Ok(http_body::Frame::trailers(map)))
-            }
-            Some(Err(error)) => {
-                *this.failure.borrow_mut() = Some(error);
-                Some(Err("the filter chain broke the body off".into()))
-            }
-            None => None,
-        };
-        Poll::Ready(frame)
-    }
-    fn is_end_stream(&self) -> bool {
-        self.left == Some(0)
-    }
-    fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-/// A body with a length is not polled beyond it, but filters are to see its end.
-pub(super) fn see_end(chain: &Chain, direction: Direction, cx: &mut Context<'_>) {
-    if !chain.is_end(direction)
-        && let Poll::Ready(Some(Err(error))) = chain.poll_frame(direction, cx)
-    {
-        tracing::debug!(?error, "A filter failed at the end of a body.");
-    }
 }

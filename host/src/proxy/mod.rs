@@ -3,6 +3,7 @@
 
 mod arrival;
 mod body;
+mod chain_body;
 mod client;
 mod error;
 mod filtered;
@@ -12,6 +13,7 @@ mod local;
 mod record;
 mod request_id;
 mod unread;
+mod upgrade;
 mod validate;
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
+pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
 use crate::config::Route;
@@ -136,7 +139,7 @@ impl Proxy {
         let broken = client.take_up();
         let generation = self.generation();
         let (mut parts, body) = request.into_parts();
-        let arrival = Arrival::new(&parts, &body);
+        let mut arrival = Arrival::new(&parts, &body);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone());
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
@@ -149,6 +152,9 @@ impl Proxy {
         };
         if arrival.version == Version::HTTP_2 {
             forward::join_cookies(&mut parts.headers);
+        }
+        if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
+            arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
         let hop = RequestHop::new(&parts, client, &routed.authority, || self.ids.next());
         let ongoing = Ongoing { client: Rc::clone(client), generation, arrival, routed, recording };
@@ -233,6 +239,9 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     }
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
+    if let Some(protocol) = &ongoing.arrival.upgrade {
+        upgrade::mark(&mut parts.headers, protocol);
+    }
     let body = match &ongoing.arrival.received {
         Some(received) => RequestBody::Client(body, Rc::clone(received), forward::clean_trailers),
         None => RequestBody::Empty,
@@ -243,14 +252,22 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     let sending = pin!(upstream.send(Request::from_parts(parts, body), &address));
     let sent = within(deadline, sending).await;
     ongoing.recording.outcome.upstream_address = address.get();
-    let response = match sent {
+    let mut response = match sent {
         Some(Ok(response)) => response,
         Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
         None => return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let error = ProxyError::BadResponse("unasked 101".to_owned());
-        return refuse(&error, &ongoing.arrival, ongoing.recording, None);
+        if !upgrade::is_granted(response.headers(), ongoing.arrival.upgrade.as_ref()) {
+            let error = ProxyError::BadResponse("unasked 101".to_owned());
+            return refuse(&error, &ongoing.arrival, ongoing.recording, None);
+        }
+        let upstream = hyper::upgrade::on(&mut response);
+        let mut headers = std::mem::take(response.headers_mut());
+        Hop::new(&headers).clean(&mut headers, |_| false);
+        forward::add_via(&mut headers, response.version());
+        ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
+        return upgrade::switch(ongoing, headers, upstream);
     }
     relay(response, ongoing.recording, deadline)
 }

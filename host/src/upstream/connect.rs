@@ -43,7 +43,7 @@ pub(super) async fn http1(
         .await
         .map_err(|error| failed(target, error))?;
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             debug!(%error, %address, "Upstream connection ended.");
         }
     });

@@ -21,6 +21,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a shutdown or an old generation waits: orchestrators kill after 30 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nothing may flow through a tunnel, as Envoy's idle streams: WebSockets are pinged every half minute or so.
+const TUNNEL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Concurrent HTTP/2 streams per connection: the least that RFC 9113 §6.5.2 recommends.
 const HTTP2_STREAMS: u32 = 100;
 /// Most body bytes of a callout's answer: the guest gets it as one piece.
@@ -44,6 +46,7 @@ impl Default for Limits {
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            tunnel_timeout: TUNNEL_TIMEOUT,
             http2_streams: HTTP2_STREAMS,
             callout_bytes: CALLOUT_BYTES,
             callouts: CALLOUTS,
@@ -63,6 +66,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     let header_timeout = get.duration("header_timeout", default.header_timeout);
     let idle_timeout = get.duration("idle_timeout", default.idle_timeout);
     let drain_timeout = get.duration("drain_timeout", default.drain_timeout);
+    let tunnel_timeout = get.duration("tunnel_timeout", default.tunnel_timeout);
     let http2_streams = get.count("http2_streams", HTTP2_STREAMS as usize, 1..=100_000);
     let callout_bytes = get.size("callout_bytes", default.callout_bytes, SIZES);
     let callouts = get.count("callouts", default.callouts, 1..=1_000_000);
@@ -76,6 +80,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         drain_timeout: drain_timeout?,
+        tunnel_timeout: tunnel_timeout?,
         http2_streams: u32::try_from(http2_streams?).ok()?,
         callout_bytes: callout_bytes?,
         callouts: callouts?,

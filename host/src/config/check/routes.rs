@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::{UpstreamNames, all, filters, matches};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
@@ -37,6 +39,9 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let timeout = fields
         .optional("timeout")
         .map_or(Some(TIMEOUT), |node| node.duration(Duration::ZERO..=Duration::from_secs(24 * 3600)));
+    let upgrades = fields
+        .optional("upgrades")
+        .map_or_else(|| Some(vec![HeaderValue::from_static("websocket")]), |node| all(&node.elements()?, protocol));
     fields.finish();
     Some(Route {
         name: name?,
@@ -44,6 +49,7 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         filters: filters?,
         upstream: upstream?.into(),
         rewrite: rewrite?,
+        upgrades: upgrades?,
         timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
     })
 }
@@ -62,6 +68,21 @@ fn name<'a>(node: &Node<'a>, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<
     }
     names.insert(Arc::clone(&name), node.clone());
     Some(name)
+}
+
+/// A protocol to switch to. Another version of HTTP would lead its requests around routes and filters.
+fn protocol(node: &Node<'_>) -> Option<HeaderValue> {
+    let text = node.text()?;
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let lower = text.value.to_ascii_lowercase();
+    if lower.is_empty() || !lower.chars().all(token) || ["h2", "h2c", "http", "tls"].contains(&lower.as_str()) {
+        node.problem(format!(
+            "expected a protocol such as \"websocket\", and none that carries HTTP, found {}",
+            text.shown
+        ));
+        return None;
+    }
+    HeaderValue::try_from(lower).ok()
 }
 
 /// `matches` is `None` when the condition is faulty: then nothing is said about what it lacks.

@@ -3,6 +3,17 @@
 use super::{condition, refuses, route, top};
 
 #[test]
+fn protocols_that_carry_http_are_not_switched_to() {
+    let expected = "expected a protocol such as \"websocket\", and none that carries HTTP, found";
+    for wrong in ["h2c", "HTTP", "", "two words"] {
+        refuses(
+            &route(&format!(r#""upgrades": [§"{wrong}"]"#)),
+            &[&format!("routes[0].upgrades[0]: {expected} \"{wrong}\"")],
+        );
+    }
+}
+
+#[test]
 fn route_names_are_unique() {
     refuses(
         &top("\"routes\": [{\"upstream\": \"idp\", \"name\": \"a\"},\n {\"upstream\": \"idp\", \"name\": §\"a\"}]"),

@@ -78,6 +78,13 @@ pub fn response(head: &Headers) -> Result<ResponseHead, Illegal> {
     Ok(ResponseHead { status, headers: fields(head) })
 }
 
+/// The fields of a 101 that leaves the chain as one; `None` when a filter has made another response of it.
+#[must_use]
+pub fn switching(head: &Headers) -> Option<HeaderMap> {
+    let status = only(head, &Name::Status, ":status").ok()?;
+    (*status == StatusCode::SWITCHING_PROTOCOLS.as_str()).then(|| fields(head))
+}
+
 /// The trailers that leave the chain: without pseudo headers, hop-by-hop fields, and those that only mean something in a
 /// head (RFC 9110 §6.5.1).
 #[must_use]

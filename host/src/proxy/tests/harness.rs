@@ -83,6 +83,7 @@ impl Setup {
             upstream: "origin".into(),
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
+            upgrades: Vec::new(),
         };
         Config {
             listeners: Vec::new(),
@@ -134,6 +135,7 @@ pub(super) fn limits() -> Limits {
         connections: 1000,
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
+        tunnel_timeout: PATIENCE,
         drain_timeout: PATIENCE,
         http2_streams: 100,
         callout_bytes: 1_048_576,

@@ -15,6 +15,7 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         upstream: "u".into(),
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,
+        upgrades: Vec::new(),
     }
 }
 

@@ -44,6 +44,7 @@ fn route(name: &str, matches: Match) -> Route {
         upstream: "upstream".into(),
         rewrite: Rewrite::default(),
         timeout: None,
+        upgrades: Vec::new(),
     }
 }
 

@@ -1,0 +1,152 @@
+//! Switching protocols (RFC 9110 §7.8): an HTTP/1.1 request may turn its connection into a tunnel to the upstream, as WebSockets do.
+//!
+//! Heads pass the filters like any others. What flows afterwards is no HTTP and passes no filter; it ends when both sides have closed,
+//! when nothing has flowed for too long, or at the end of a drain.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::record::{End, Recording};
+use super::{Ongoing, ProxyBody, arrival::Arrival};
+use crate::observe::Reason;
+
+/// Bytes that each direction holds while its reader is slow.
+const BUFFER: usize = 16 << 10;
+
+/// The protocol that a request asks for, when its route offers it and the request has no body.
+pub(super) fn asked(parts: &Parts, arrival: &Arrival, offered: &[HeaderValue]) -> Option<HeaderValue> {
+    let legal = parts.version == Version::HTTP_11 && parts.method == Method::GET && arrival.received.is_none();
+    if !legal || !names_upgrade(&parts.headers) {
+        return None;
+    }
+    let asked = only(&parts.headers)?;
+    offered.iter().find(|offered| same(asked, offered)).cloned()
+}
+
+/// Writes into a head that this connection is to change its protocol.
+pub(super) fn mark(headers: &mut HeaderMap, protocol: &HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol.clone());
+}
+
+/// Whether an upstream's 101 answers what was asked for.
+pub(super) fn is_granted(headers: &HeaderMap, asked: Option<&HeaderValue>) -> bool {
+    asked.zip(only(headers)).is_some_and(|(asked, granted)| same(asked, granted))
+}
+
+/// The answer to the client. The tunnel begins when its connection has sent it.
+pub(super) fn switch(mut ongoing: Ongoing, mut headers: HeaderMap, upstream: OnUpgrade) -> Response<ProxyBody> {
+    if let Some(protocol) = &ongoing.arrival.upgrade {
+        mark(&mut headers, protocol);
+    }
+    ongoing.recording.outcome.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    let idle = ongoing.generation.config.limits.tunnel_timeout;
+    ongoing.client.begin_tunnel(Tunnel { upstream, recording: ongoing.recording, idle });
+    let mut response = Response::new(ProxyBody::none());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Two connections whose bytes are handed on as they come.
+pub struct Tunnel {
+    upstream: OnUpgrade,
+    recording: Box<Recording>,
+    idle: Duration,
+}
+
+impl Tunnel {
+    /// Hands on what comes from either side until both have closed. `early`: what the client sent right behind its request.
+    pub(crate) async fn run(mut self, client: impl AsyncRead + AsyncWrite, early: Bytes) {
+        let upstream = match self.upstream.await {
+            Ok(upstream) => TokioIo::new(upstream),
+            Err(error) => {
+                self.recording.broken_off(Reason::UpstreamReset, &error);
+                return self.recording.finish(End::Broken);
+            }
+        };
+        let (from_client, to_client) = tokio::io::split(client);
+        let (from_upstream, to_upstream) = tokio::io::split(upstream);
+        let flowed = Cell::new(Instant::now());
+        let sent = Rc::<Cell<u64>>::default();
+        let received = Cell::new(0);
+        self.recording.received = Some(Rc::clone(&sent));
+        let end = tokio::select! {
+            (up, down) = async { tokio::join!(
+                pump(from_client, to_upstream, &early, &sent, &flowed),
+                pump(from_upstream, to_client, &[], &received, &flowed),
+            ) } => if up.is_ok() && down.is_ok() { End::Complete } else { End::Broken },
+            () = idle(&flowed, self.idle) => End::Timeout,
+        };
+        self.recording.outcome.response_bytes = received.get();
+        if end == End::Timeout {
+            self.recording.broken_off(Reason::TunnelIdle, &"nothing has flowed for too long");
+        }
+        self.recording.finish(end);
+    }
+}
+
+/// One direction, to its end; the end is handed on. When it breaks, the other direction has nobody left to talk to, which its own
+/// sockets tell it.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    early: &[u8],
+    count: &Cell<u64>,
+    flowed: &Cell<Instant>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let add = |bytes: usize| {
+        count.set(count.get().saturating_add(bytes as u64));
+        flowed.set(Instant::now());
+    };
+    to.write_all(early).await?;
+    add(early.len());
+    let outcome = loop {
+        match from.read(&mut buffer).await {
+            Ok(0) => break Ok(()),
+            Ok(read) => {
+                to.write_all(&buffer[..read]).await?;
+                to.flush().await?;
+                add(read);
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    outcome.and(to.shutdown().await)
+}
+
+/// Ready when nothing has flowed for that long.
+async fn idle(flowed: &Cell<Instant>, limit: Duration) {
+    loop {
+        let left = limit.saturating_sub(flowed.get().elapsed());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
+    }
+}
+
+fn names_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+/// The one protocol that a head names. With several to choose from, servers could differ in which they take.
+fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(header::UPGRADE).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn same(one: &HeaderValue, other: &HeaderValue) -> bool {
+    one.as_bytes().eq_ignore_ascii_case(other.as_bytes())
+}
