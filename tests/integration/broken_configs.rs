@@ -49,7 +49,10 @@ fn broken() -> Vec<(String, &'static str)> {
         (top(r#"§"route": []"#), r#"route: unknown key; did you mean "routes"?"#),
         (top(r#""plugins": { "dir": §true }"#), "plugins.dir: expected a string, found a boolean"),
         (top(r#""admin": §{}"#), r#"admin: missing key "address""#),
-        (top(r#""routes": [§{}]"#), r#"routes[0]: missing key "upstream""#),
+        (
+            top(r#""routes": [§{}]"#),
+            r#"routes[0]: expected exactly one of "upstream", "upstreams", "redirect", "respond""#,
+        ),
         (
             top(r#""routes": [{ "upstream": §"ipd" }]"#),
             r#"routes[0].upstream: unknown upstream "ipd"; did you mean "idp"?"#,

@@ -36,6 +36,7 @@ mod plugins_trusted;
 mod plugins_verb;
 mod readme;
 mod rollback;
+mod route_actions;
 mod routing;
 mod sandbox;
 mod shutdown;

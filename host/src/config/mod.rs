@@ -4,6 +4,7 @@
 //! and `${file:path}` filled in inside string values. Every problem is reported at once, with its place and what was probably
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
+pub mod action;
 pub mod capabilities;
 mod check;
 mod compact;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use minisign_verify::PublicKey;
 
+pub use action::{Action, HeaderChanges, Redirect, Retry};
 pub use capabilities::Capabilities;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
@@ -192,8 +194,14 @@ pub struct Route {
     pub matches: Match,
     /// Filters after the global ones.
     pub filters: Vec<FilterEntry>,
-    /// Name of the upstream (exists).
-    pub upstream: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// Changes to requests on their way to the upstream, after the filters.
+    pub request_headers: HeaderChanges,
+    /// Changes to the upstream's responses, before the filters.
+    pub response_headers: HeaderChanges,
+    /// Whether requests are sent again.
+    pub retry: Option<Retry>,
     /// What is rewritten before sending.
     pub rewrite: Rewrite,
     /// Limit from the request's arrival to the response's last byte (default 15 s, as in Envoy); `None`, written `"0s"`, for none.

@@ -55,11 +55,16 @@ impl Recorder for LedgerRecorder {
         if let Some(reason) = outcome.reason {
             self.gateway.replied(reason);
         }
-        if let (Some(upstream), Some(latency)) = (&outcome.upstream, outcome.upstream_latency) {
-            let mut upstreams = self.upstreams.borrow_mut();
-            let ledger = upstreams.entry(Rc::clone(upstream)).or_insert_with(|| self.gateway.upstream(upstream));
+        let Some(upstream) = &outcome.upstream else { return };
+        let mut upstreams = self.upstreams.borrow_mut();
+        let ledger = upstreams.entry(Rc::clone(upstream)).or_insert_with(|| self.gateway.upstream(upstream));
+        if let Some(latency) = outcome.upstream_latency {
             ledger.answered(status.unwrap_or(0), nanos(latency));
         }
+        if let Some(reason) = outcome.reason.filter(|reason| reason.is_about_upstreams()) {
+            ledger.failed(reason);
+        }
+        ledger.retried(u64::from(outcome.tries.saturating_sub(1)));
     }
 }
 

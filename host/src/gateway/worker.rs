@@ -17,10 +17,11 @@ use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
+use crate::config::action::{Action, Weighted};
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, descriptors};
 use crate::observe::GatewayLedger;
-use crate::proxy::{FilterList, Proxy, RouteChain, WorkerGeneration};
+use crate::proxy::{FilterList, Proxy, RouteChain, Shares, WorkerGeneration};
 use crate::state::State;
 use crate::upstream::{Tls, Upstreams, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
@@ -305,11 +306,17 @@ impl Worker {
             FilterList::new(entries.filter_map(|(entry, spec)| Some((entry, self.source(spec)?))))
         };
         let routes = config.routes.iter().zip(&generation.routes).filter_map(|(route, specs)| {
+            let shares: &[Weighted] = match &route.action {
+                Action::Forward(shares) => shares,
+                Action::Redirect(_) | Action::Respond(_) => &[],
+            };
+            // The configuration was checked: a route's upstreams exist.
+            let shares = shares.iter().map(|Weighted { upstream, weight }| {
+                Some((Rc::from(&**upstream), Rc::clone(upstreams.get(upstream)?), *weight))
+            });
             Some(RouteChain {
                 name: Rc::from(&*route.name),
-                upstream_name: Rc::from(&*route.upstream),
-                // The configuration was checked: a route's upstream exists.
-                upstream: Rc::clone(upstreams.get(&route.upstream)?),
+                shares: Shares::new(shares.collect::<Option<Vec<_>>>()?),
                 filters: list(Some((route, specs))),
             })
         });

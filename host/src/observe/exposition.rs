@@ -108,8 +108,8 @@ fn traffic(page: &mut Page<'_>, gateway: &GatewaySnapshot) -> fmt::Result {
     });
     let help = "From sending a request to an upstream to its response's head";
     page.durations("http_client_request_duration_seconds", help, durations)?;
-    let connects = upstreams.iter().map(|upstream| (vec![("upstream", upstream.name().into())], upstream.connects()));
-    page.counter("upstream_connects", "Connections established to upstreams", connects)?;
+    let retries = upstreams.iter().map(|upstream| (vec![("upstream", upstream.name().into())], upstream.retries()));
+    page.counter("upstream_retries", "Requests that were sent to upstreams once more", retries)?;
     let errors = upstreams.iter().flat_map(|upstream| {
         let labels = |reason: &'static str| vec![("upstream", upstream.name().into()), ("reason", reason.into())];
         upstream.errors().into_iter().map(move |(reason, count)| (labels(reason.as_str()), count))

@@ -117,6 +117,22 @@ impl Reason {
         }
     }
 
+    /// Whether an upstream failed a request.
+    #[must_use]
+    pub fn is_about_upstreams(self) -> bool {
+        matches!(
+            self,
+            Self::NoTarget
+                | Self::UpstreamConnectFailed
+                | Self::UpstreamConnectTimeout
+                | Self::UpstreamTlsFailed
+                | Self::UpstreamTimeout
+                | Self::UpstreamReset
+                | Self::UpstreamProtocol
+                | Self::RouteTimeout
+        )
+    }
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

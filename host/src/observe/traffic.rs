@@ -86,7 +86,7 @@ pub struct UpstreamLedger {
 
 #[derive(Default)]
 struct Attempts {
-    connects: Count,
+    retries: Count,
     series: [Series; CLASSES.len()],
     errors: [Count; Reason::ALL.len()],
 }
@@ -104,10 +104,12 @@ impl UpstreamLedger {
         &self.name
     }
 
-    /// A new connection was established.
-    pub fn connected(&self) {
-        let (attempts, slot) = self.requests.local();
-        attempts.connects.add(1, slot);
+    /// A request was sent so many times more than once.
+    pub fn retried(&self, times: u64) {
+        if times > 0 {
+            let (attempts, slot) = self.requests.local();
+            attempts.retries.add(times, slot);
+        }
     }
 
     /// A request was answered: `nanos` nanoseconds from sending to the response's head.
@@ -123,8 +125,8 @@ impl UpstreamLedger {
         attempts.errors[reason as usize].add(1, slot);
     }
 
-    pub(super) fn connects(&self) -> u64 {
-        self.requests.sum(|attempts| &attempts.connects)
+    pub(super) fn retries(&self) -> u64 {
+        self.requests.sum(|attempts| &attempts.retries)
     }
 
     /// Durations by class of status.
@@ -193,10 +195,10 @@ mod tests {
     #[test]
     fn attempts_and_failures_of_an_upstream_are_counted() {
         let upstream = UpstreamLedger::new("users");
-        upstream.connected();
+        upstream.retried(2);
         upstream.answered(503, 2_000_000);
         upstream.failed(Reason::UpstreamTimeout);
-        assert_eq!(upstream.connects(), 1);
+        assert_eq!(upstream.retries(), 2);
         assert_eq!(upstream.errors(), [(Reason::UpstreamTimeout, 1)]);
         assert_eq!(upstream.durations()[0].0, "5xx");
     }

@@ -61,7 +61,7 @@ impl ProxyError {
             Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
-                UpstreamError::ConnectTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => StatusCode::BAD_GATEWAY,
                 UpstreamError::RequestBody { .. } => StatusCode::BAD_REQUEST,
                 UpstreamError::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -82,7 +82,7 @@ impl ProxyError {
             Self::FilterOutput(_) => "internal error\n",
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => "upstream unavailable\n",
-                UpstreamError::ConnectTimeout { .. } => "upstream request timeout\n",
+                UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => "upstream request timeout\n",
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
                 UpstreamError::RequestBody { .. } => "bad request\n",
                 UpstreamError::BadRequest(_) => "internal error\n",
@@ -106,6 +106,7 @@ impl ProxyError {
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
                 UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
+                UpstreamError::TryTimeout { .. } => Reason::UpstreamTimeout,
                 UpstreamError::Closed { .. } => Reason::UpstreamReset,
                 UpstreamError::Invalid { .. } => Reason::UpstreamProtocol,
                 UpstreamError::RequestBody { .. } => Reason::RequestAborted,

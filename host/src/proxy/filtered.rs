@@ -17,8 +17,10 @@ use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
 use super::record::End;
 use super::{
-    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, answer, assemble, forward, local, unread, upgrade, within,
+    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, unread,
+    upgrade, within,
 };
+use crate::config::Route;
 use crate::filter::chain::{ChainError, Framing};
 use crate::filter::exchange::{Facts, Interrupt};
 use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
@@ -31,6 +33,8 @@ enum Stop {
     Reply(usize, LocalReply),
     /// The gateway answers it.
     Error(ProxyError),
+    /// The route answers it.
+    Route(LocalReply),
     /// A filter ends it without an answer.
     Reset(String),
 }
@@ -85,16 +89,17 @@ pub(super) async fn filtered(
 async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<ResponseBody>, Stop> {
     let framing = poll_fn(|cx| chain.poll_head(Direction::Request, cx)).await;
     let framing = framing.map_err(|error| Stop::new(Direction::Request, error))?;
-    let Some((_, route)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
-    let upstream = Rc::clone(&route.upstream);
+    let Some((route, _)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
+    let Some(share) = ongoing.share() else { return Err(answered_by(route, ongoing, chain)) };
+    let (upstream, retry) = (Rc::clone(&share.upstream), route.retry.clone());
 
     let failure = Rc::new(RefCell::new(None));
     let request =
         outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
-    let address = Cell::new(None);
+    let (address, tries) = (Cell::new(None), Cell::new(0));
     let asked = Instant::now();
     let sent = {
-        let mut sending = pin!(upstream.send(request, &address));
+        let mut sending = pin!(attempts::send(&upstream, request, retry.as_ref(), &address, &tries));
         // A filter may still answer while the upstream is waited for, from a callout or the body.
         poll_fn(|cx| match chain.poll_interrupt(cx) {
             Poll::Ready(interrupt) => Poll::Ready(Err(Stop::from(interrupt))),
@@ -105,6 +110,7 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
     let mut progress = chain.exchange().progress.borrow_mut();
     progress.upstream_address = address.get();
     ongoing.recording.outcome.upstream_address = address.get();
+    ongoing.recording.outcome.tries = tries.get();
     let response = match sent? {
         Ok(response) => response,
         // When the chain broke the body off, its reason counts.
@@ -125,6 +131,23 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
     Ok(response)
 }
 
+/// The answer of a route that sends its requests nowhere, to the request as its filters have left it.
+fn answered_by(route: &Route, ongoing: &Ongoing, chain: &Chain) -> Stop {
+    let head = chain.exchange().headers(Direction::Request).map(|head| egress::request(&head));
+    let head = match head {
+        Some(Ok(head)) => head,
+        Some(Err(error)) => return Stop::Error(ProxyError::FilterOutput(error.to_string())),
+        None => return Stop::Error(ProxyError::NoRoute),
+    };
+    let normal = match crate::route::path::normalise(head.path.path()) {
+        Ok(normal) => normal,
+        Err(error) => return Stop::Error(ProxyError::FilterOutput(error.to_string())),
+    };
+    let authority = HeaderValue::from_str(head.authority.as_str()).unwrap_or_else(|_| ongoing.routed.authority.clone());
+    let reply = action::reply(route, &ongoing.asked(&authority, &normal, head.path.query()));
+    reply.map_or(Stop::Error(ProxyError::NoRoute), Stop::Route)
+}
+
 /// The response's side: through the chain, and to the client.
 async fn respond(
     mut ongoing: Ongoing,
@@ -133,8 +156,11 @@ async fn respond(
     deadline: Option<Instant>,
 ) -> Result<Response<ProxyBody>, Aborted> {
     let switched = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let hop = Hop::new(&parts.headers);
+    if let Some((route, _)) = ongoing.route() {
+        action::change(&mut parts.headers, &route.response_headers);
+    }
     let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
     let mut head = Headers::with_capacity(parts.headers.len() + 2);
     head.append(Name::Status, HeaderValue::from(parts.status.as_u16()));
@@ -169,7 +195,7 @@ async fn respond(
     };
     // A reply to a response replaces it and passes no further filter.
     let reply = match stop {
-        Stop::Reply(_, reply) => reply,
+        Stop::Reply(_, reply) | Stop::Route(reply) => reply,
         Stop::Error(error) => {
             ongoing.recording.refused(&error);
             local::error_reply(&error)
@@ -183,6 +209,7 @@ async fn respond(
 async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Response<ProxyBody>, Aborted> {
     let (from, reply, closes) = match stop {
         Stop::Reply(stage, reply) => (Some(stage), reply, false),
+        Stop::Route(reply) => (None, reply, false),
         Stop::Error(error) => {
             ongoing.recording.refused(&error);
             (None, local::error_reply(&error), error.closes())
@@ -269,9 +296,10 @@ fn leaving(chain: &Chain) -> Result<egress::ResponseHead, egress::Illegal> {
 pub(super) fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
     let request_id = hop.id().and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (route, upstream) = match ongoing.route() {
-        Some((_, route)) => (Rc::clone(&route.name), Rc::clone(&route.upstream_name)),
-        None => (Rc::from(""), Rc::from("")),
+        Some((_, route)) => (Rc::clone(&route.name), ongoing.share().map(|share| Rc::clone(&share.name))),
+        None => (Rc::from(""), None),
     };
+    let upstream = upstream.unwrap_or_else(|| Rc::from(""));
     Facts {
         connection: Rc::clone(&ongoing.client.facts),
         request_id: request_id.into(),
@@ -328,6 +356,7 @@ fn outgoing(
     let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
     request.headers_mut().insert(header::HOST, host);
     forward::add_via(request.headers_mut(), ongoing.arrival.version);
+    action::change(request.headers_mut(), &route.request_headers);
     if let Some(protocol) = &ongoing.arrival.upgrade {
         upgrade::mark(request.headers_mut(), protocol);
     }

@@ -194,7 +194,8 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version) {
 /// # Errors
 /// The rewritten path is none.
 pub(super) fn target(uri: &Uri, normal: Option<&str>, route: &Route) -> Result<Uri, String> {
-    let rewritten = rewrite(normal.unwrap_or_else(|| uri.path()), route);
+    let path = normal.unwrap_or_else(|| uri.path());
+    let rewritten = route.rewrite.path.as_ref().and_then(|how| rewrite(path, how, route));
     let path = match (&rewritten, normal) {
         (Some(path), _) => path.as_str(),
         (None, Some(path)) => path,
@@ -225,8 +226,9 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
-fn rewrite(path: &str, route: &Route) -> Option<String> {
-    match route.rewrite.path.as_ref()? {
+/// The path that a rewrite makes of one that the route took.
+pub(super) fn rewrite(path: &str, rewrite: &PathRewrite, route: &Route) -> Option<String> {
+    match rewrite {
         PathRewrite::Full(full) => Some(full.clone()),
         PathRewrite::Prefix(replacement) => {
             let prefix = match &route.matches.path {

@@ -1,5 +1,7 @@
 //! What a worker serves with: one generation's routes, chains and upstreams.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,12 +31,54 @@ pub struct WorkerGeneration {
 pub struct RouteChain {
     /// Its name.
     pub name: Rc<str>,
-    /// The name of its upstream.
-    pub upstream_name: Rc<str>,
-    /// Its upstream.
-    pub upstream: Rc<Upstream>,
+    /// Where its requests go; nowhere, when the route answers them itself.
+    pub shares: Shares,
     /// The global filters and its own.
     pub filters: FilterList,
+}
+
+/// The upstreams of a route, each with its share of the requests.
+#[derive(Default)]
+pub struct Shares {
+    all: Box<[Share]>,
+    total: i64,
+}
+
+/// One upstream of a route.
+pub(super) struct Share {
+    /// The upstream's name.
+    pub name: Rc<str>,
+    /// The upstream.
+    pub upstream: Rc<Upstream>,
+    weight: i64,
+    /// How far it is behind its share.
+    due: Cell<i64>,
+}
+
+impl Shares {
+    /// Upstreams with their names and weights.
+    #[must_use]
+    pub fn new(shares: impl IntoIterator<Item = (Rc<str>, Rc<Upstream>, u32)>) -> Self {
+        let share = |(name, upstream, weight)| Share { name, upstream, weight: i64::from(weight), due: Cell::new(0) };
+        let all: Box<[Share]> = shares.into_iter().map(share).collect();
+        Self { total: all.iter().map(|share| share.weight).sum(), all }
+    }
+    /// The place of the upstream whose turn it is: each gets its share as evenly as can be, not by chance.
+    pub(super) fn next(&self) -> Option<usize> {
+        if self.all.len() < 2 {
+            return (!self.all.is_empty()).then_some(0);
+        }
+        for share in &self.all {
+            share.due.set(share.due.get() + share.weight);
+        }
+        let (place, next) =
+            self.all.iter().enumerate().max_by_key(|(place, share)| (share.due.get(), Reverse(*place)))?;
+        next.due.set(next.due.get() - self.total);
+        Some(place)
+    }
+    pub(super) fn get(&self, place: usize) -> Option<&Share> {
+        self.all.get(place)
+    }
 }
 
 /// The filters of a route, some of which may apply to some requests only.

@@ -1,7 +1,9 @@
 //! One request, top to bottom: check → normalise → route → filters → upstream → filters → record. Knows no sockets; how
 //! connections are accepted and upstreams reached is others' business.
 
+mod action;
 mod arrival;
+mod attempts;
 mod body;
 mod chain_body;
 mod client;
@@ -34,7 +36,8 @@ pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
 use forward::{Hop, RequestHop};
-pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
+use generation::Share;
+pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -44,7 +47,7 @@ pub use validate::BadRequest;
 use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::Facts;
-use crate::filter::{Headers, egress};
+use crate::filter::{Headers, LocalReply, egress};
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
@@ -70,6 +73,8 @@ pub struct Aborted(String);
 struct Routed {
     /// Index of the route, if one takes the request.
     route: Option<usize>,
+    /// Which of the route's upstreams gets it, if it goes to one.
+    share: Option<usize>,
     /// What it passes.
     filters: Filters,
     /// `host` as the client wrote it.
@@ -145,7 +150,8 @@ impl Proxy {
         // What two servers could read differently is refused before anything else looks at it.
         let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
-        recording.begin(taken);
+        let share = routed.as_ref().ok().and_then(|routed| routed.share);
+        recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));
         let routed = match routed {
             Ok(routed) => routed,
             Err(error) => return Begun::Answered(refuse(&error, &arrival, recording, Some(body))),
@@ -198,6 +204,7 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
         headers: &parts.headers,
     };
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
+    let share = route.and_then(|route| generation.routes[route].shares.next());
     let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
     drop(matched);
     let path = match path {
@@ -205,7 +212,7 @@ fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyEr
         Cow::Borrowed(_) => None,
     };
     drop(host);
-    Ok(Routed { route, filters, authority: value, path })
+    Ok(Routed { route, share, filters, authority: value, path })
 }
 
 impl Ongoing {
@@ -213,6 +220,11 @@ impl Ongoing {
     fn route(&self) -> Option<(&Route, &RouteChain)> {
         let index = self.routed.route?;
         Some((self.generation.config.routes.get(index)?, self.generation.routes.get(index)?))
+    }
+    /// The upstream that gets it, if one does.
+    fn share(&self) -> Option<&Share> {
+        let route = self.generation.routes.get(self.routed.route?)?;
+        route.shares.get(self.routed.share?)
     }
     /// When the route's timeout passes, if it has one.
     fn deadline(&self) -> Option<Instant> {
@@ -224,11 +236,25 @@ impl Ongoing {
     }
 }
 
+impl Ongoing {
+    /// What a redirection repeats.
+    fn asked<'a>(&self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
+        let secure = self.client.facts.tls_version.is_some();
+        action::Asked { secure, authority: authority.to_str().unwrap_or_default(), path, query }
+    }
+}
+
 /// Without filters: the head as it is, the bodies untouched.
 async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
     let deadline = ongoing.deadline();
-    let Some((route, chain)) = ongoing.route() else {
+    let Some((route, _)) = ongoing.route() else {
         return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
+    };
+    let Some(share) = ongoing.share() else {
+        let path = ongoing.routed.path.as_deref().unwrap_or_else(|| parts.uri.path());
+        let reply = action::reply(route, &ongoing.asked(&ongoing.routed.authority, path, parts.uri.query()));
+        let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute));
+        return replied(reply, &ongoing.arrival, ongoing.recording, Some(body), false);
     };
     let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
     match forward::target(&parts.uri, ongoing.routed.path.as_deref(), route) {
@@ -239,6 +265,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     }
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
+    action::change(&mut parts.headers, &route.request_headers);
     if let Some(protocol) = &ongoing.arrival.upgrade {
         upgrade::mark(&mut parts.headers, protocol);
     }
@@ -247,11 +274,12 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         None => RequestBody::Empty,
     };
     parts.extensions.clear();
-    let upstream = Rc::clone(&chain.upstream);
-    let address = Cell::new(None);
-    let sending = pin!(upstream.send(Request::from_parts(parts, body), &address));
-    let sent = within(deadline, sending).await;
+    let upstream = Rc::clone(&share.upstream);
+    let (address, tries, retry) = (Cell::new(None), Cell::new(0), route.retry.as_ref());
+    let request = Request::from_parts(parts, body);
+    let sent = within(deadline, pin!(attempts::send(&upstream, request, retry, &address, &tries))).await;
     ongoing.recording.outcome.upstream_address = address.get();
+    ongoing.recording.outcome.tries = tries.get();
     let mut response = match sent {
         Some(Ok(response)) => response,
         Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
@@ -269,18 +297,18 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
         return upgrade::switch(ongoing, headers, upstream);
     }
-    relay(response, ongoing.recording, deadline)
+    relay(response, ongoing, deadline)
 }
 
 /// Hands an upstream's response on.
-fn relay(
-    response: Response<ResponseBody>,
-    mut recording: Box<Recording>,
-    deadline: Option<Instant>,
-) -> Response<ProxyBody> {
+fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<Instant>) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();
     Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
+    if let Some((route, _)) = ongoing.route() {
+        action::change(&mut parts.headers, &route.response_headers);
+    }
+    let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     recording.outcome.status = Some(parts.status);
@@ -296,12 +324,24 @@ fn refuse(
     body: Option<Incoming>,
 ) -> Response<ProxyBody> {
     recording.refused(error);
-    let (head, bytes) = local::message(local::error_reply(error), arrival.grpc);
+    replied(local::error_reply(error), arrival, recording, body, error.closes())
+}
+
+/// Answers with a reply of the gateway's own, past all filters. `closes`: the connection is not to be trusted any more.
+fn replied(
+    reply: LocalReply,
+    arrival: &Arrival,
+    recording: Box<Recording>,
+    body: Option<Incoming>,
+    closes: bool,
+) -> Response<ProxyBody> {
+    let details = Cow::Owned(reply.details.clone());
+    let (head, bytes) = local::message(reply, arrival.grpc);
     let rest =
         body.map(|body| -> Box<dyn Input> { Box::new(ClientInput { body, received: arrival.received.clone() }) });
     let at_hand = rest.is_some();
-    let close = error.closes() || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
-    answer(&head, bytes, arrival, recording, error.details(), close)
+    let close = closes || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
+    answer(&head, bytes, arrival, recording, details, close)
 }
 
 /// A response made here, past all filters.

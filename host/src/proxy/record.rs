@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 
 use super::client::Client;
 use super::error::ProxyError;
-use super::generation::RouteChain;
+use super::generation::{RouteChain, Share};
 use crate::filter::Chain;
 use crate::observe::Reason;
 
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub response_bytes: u64,
     /// The target that was tried last.
     pub upstream_address: Option<SocketAddr>,
+    /// How often the request was sent to the upstream.
+    pub tries: u32,
     /// From the request's start towards the upstream to the response's head.
     pub upstream_latency: Option<Duration>,
     /// Who answered and why: `via_upstream`, `gateway: no route`, `auth: missing credentials`.
@@ -112,6 +114,7 @@ impl Recording {
                 request_bytes: 0,
                 response_bytes: 0,
                 upstream_address: None,
+                tries: 0,
                 upstream_latency: None,
                 details: Cow::Borrowed("via_upstream"),
                 reason: None,
@@ -126,9 +129,9 @@ impl Recording {
         })
     }
     /// The request has been routed, or no route takes it.
-    pub(super) fn begin(&mut self, route: Option<&RouteChain>) {
+    pub(super) fn begin(&mut self, route: Option<&RouteChain>, share: Option<&Share>) {
         self.outcome.route = route.map(|route| Rc::clone(&route.name));
-        self.outcome.upstream = route.map(|route| Rc::clone(&route.upstream_name));
+        self.outcome.upstream = share.map(|share| Rc::clone(&share.name));
         self.recorder.begin(self.outcome.route.as_ref());
     }
     /// The gateway answers by itself. What an upstream did wrong is the operator's business, the rest the client's.

@@ -51,6 +51,12 @@ pub enum UpstreamError {
         /// What hyper said.
         error: hyper::Error,
     },
+    /// The route's limit of one try passed.
+    #[error("{upstream}: no response within the limit of one try")]
+    TryTimeout {
+        /// The upstream's name.
+        upstream: String,
+    },
     /// The request cannot be written in the upstream's protocol.
     #[error("the request cannot be sent: {0}")]
     BadRequest(#[from] http::Error),
@@ -62,8 +68,17 @@ impl UpstreamError {
     pub fn is_connect(&self) -> bool {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::ConnectTimeout { .. } => true,
-            Self::Closed { .. } | Self::Invalid { .. } | Self::RequestBody { .. } | Self::BadRequest(_) => false,
+            Self::Closed { .. }
+            | Self::Invalid { .. }
+            | Self::RequestBody { .. }
+            | Self::TryTimeout { .. }
+            | Self::BadRequest(_) => false,
         }
+    }
+    /// Whether a connection broke before the response's head.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(self, Self::Closed { .. })
     }
     /// Sorts an error that hyper reported for a request on an open connection.
     pub(super) fn from_hyper(target: &str, error: hyper::Error) -> Self {

@@ -25,6 +25,7 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
 pub use error::UpstreamError;
 pub use executor::LocalExecutor;
+pub use target::repeat;
 use target::{Target, Unsent};
 pub use tls::{Tls, TlsError};
 
@@ -59,13 +60,38 @@ pub struct Upstream {
     config: config::Upstream,
     targets: Box<[Target]>,
     next: Cell<usize>,
+    /// Requests that wait for their response's head.
+    waiting: Rc<Cell<u32>>,
+    /// Those among them that have been sent before.
+    retrying: Rc<Cell<u32>>,
+}
+
+/// Retries that an upstream may have at a time on one worker, however few its requests are.
+const RETRIES_MIN: u32 = 3;
+/// Beyond these, one request in so many may be a retry: an upstream in trouble must not get a multiple of its load.
+const RETRY_SHARE: u32 = 5;
+
+/// Counts something while it lasts.
+pub struct Held(Rc<Cell<u32>>);
+
+impl Held {
+    fn new(count: &Rc<Cell<u32>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Upstream {
     fn new(config: config::Upstream, tls: &Tls) -> Self {
         let target = |target: &config::Target| Target::new(target.clone(), config.connect_timeout, tls.clone());
         let targets = config.targets.iter().map(target).collect();
-        Self { config, targets, next: Cell::new(0) }
+        Self { config, targets, next: Cell::new(0), waiting: Rc::default(), retrying: Rc::default() }
     }
     /// Its name.
     #[must_use]
@@ -77,6 +103,13 @@ impl Upstream {
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         self.config.protocol == UpstreamProtocol::Http2
+    }
+
+    /// Leave to send a request once more, as long as not too many are; held until its try is over.
+    #[must_use]
+    pub fn may_retry(&self) -> Option<Held> {
+        let most = RETRIES_MIN.max(self.waiting.get() / RETRY_SHARE);
+        (self.retrying.get() < most).then(|| Held::new(&self.retrying))
     }
 
     /// Sends a request to the next target in turn and waits for the response's head. The request is in origin form and has
@@ -93,6 +126,7 @@ impl Upstream {
         address: &Cell<Option<SocketAddr>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         self.adapt(&mut request)?;
+        let _waiting = Held::new(&self.waiting);
         let first = self.next.get();
         self.next.set(first.wrapping_add(1));
         let mut tried = 1;

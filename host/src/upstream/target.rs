@@ -134,8 +134,9 @@ impl Target {
     }
 }
 
-/// A copy of a request that may be repeated: idempotent and without a body.
-fn repeat(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
+/// A copy of a request that may be repeated: idempotent and without a body (RFC 9110 §9.2.2).
+#[must_use]
+pub fn repeat(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     if !request.body().is_empty() || !request.method().is_idempotent() {
         return None;
     }

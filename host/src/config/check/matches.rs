@@ -128,7 +128,7 @@ fn method(node: &Node<'_>) -> Option<Method> {
     None
 }
 
-fn header_name(member: &Member<'_>) -> Option<HeaderName> {
+pub(super) fn header_name(member: &Member<'_>) -> Option<HeaderName> {
     let name = HeaderName::from_bytes(member.key.as_bytes()).ok();
     if name.is_none() {
         let message = "not a header name".to_owned();

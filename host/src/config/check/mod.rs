@@ -2,6 +2,7 @@
 //!
 //! A check answers `None` once it has reported a problem; its caller goes on with the other parts first.
 
+mod actions;
 mod capabilities;
 mod filters;
 mod limits;
@@ -12,12 +13,13 @@ mod routes;
 mod upstreams;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
 use super::Config;
 use super::fields::Fields;
-use super::node::{Node, Text};
+use super::node::{Member, Node, Text};
 use super::suggest::closest;
 
 /// Checks a whole file.
@@ -84,6 +86,22 @@ impl UpstreamNames {
         let suggestion = suggest(&text, names.iter().map(String::as_str));
         node.problem_suggesting(format!("unknown upstream {}", text.shown), suggestion);
         None
+    }
+}
+
+impl UpstreamNames {
+    /// The name that is a member's key, when it is an upstream's.
+    fn resolve_key(&self, member: &Member<'_>) -> Option<Arc<str>> {
+        let key = &*member.key;
+        match &self.0 {
+            Some(names) if !names.contains(key) => {
+                let suggestion = closest(key, names.iter().map(String::as_str));
+                let message = format!("unknown upstream \"{key}\"");
+                member.node.problem_at(member.key_span, &member.node.path, message, suggestion);
+                None
+            }
+            _ => Some(key.into()),
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{UpstreamNames, all, filters, matches};
+use super::{UpstreamNames, actions, all, filters, matches};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
 use crate::route::host::Authority;
 
 /// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
@@ -33,7 +33,12 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let matches = fields.optional("match").map_or_else(|| Some(Match::default()), |node| matches::condition(&node));
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
-    let upstream = fields.required("upstream").and_then(|node| upstreams.resolve(&node));
+    let action = actions::action(&mut fields, upstreams, matches.as_ref());
+    let changes =
+        |node: Option<Node<'_>>| node.map_or_else(|| Some(HeaderChanges::default()), |node| actions::changes(&node));
+    let request_headers = changes(fields.optional("request_headers"));
+    let response_headers = changes(fields.optional("response_headers"));
+    let retry = fields.optional("retry").map_or(Some(None), |node| actions::retry(&node).map(Some));
     let rewrite =
         fields.optional("rewrite").map_or_else(|| Some(Rewrite::default()), |node| rewrite(&node, matches.as_ref()));
     let timeout = fields
@@ -47,7 +52,10 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         name: name?,
         matches: matches?,
         filters: filters?,
-        upstream: upstream?.into(),
+        action: action?,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
+        retry: retry?,
         rewrite: rewrite?,
         upgrades: upgrades?,
         timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
@@ -88,7 +96,7 @@ fn protocol(node: &Node<'_>) -> Option<HeaderValue> {
 /// `matches` is `None` when the condition is faulty: then nothing is said about what it lacks.
 fn rewrite(node: &Node<'_>, matches: Option<&Match>) -> Option<Rewrite> {
     let mut fields = Fields::of(node)?;
-    let path = fields.optional("path").map(|node| path(&node, matches));
+    let path = fields.optional("path").map(|node| path_rewrite(&node, matches));
     let host = fields.optional("host").map(|node| host(&node));
     fields.finish();
     Some(Rewrite {
@@ -103,7 +111,7 @@ fn rewrite(node: &Node<'_>, matches: Option<&Match>) -> Option<Rewrite> {
     })
 }
 
-fn path(node: &Node<'_>, matches: Option<&Match>) -> Option<PathRewrite> {
+pub(super) fn path_rewrite(node: &Node<'_>, matches: Option<&Match>) -> Option<PathRewrite> {
     let mut fields = Fields::of(node)?;
     let kind = fields.one_of(&["full", "prefix"]);
     fields.finish();
@@ -117,6 +125,18 @@ fn path(node: &Node<'_>, matches: Option<&Match>) -> Option<PathRewrite> {
         return None;
     }
     Some(PathRewrite::Prefix(path))
+}
+
+/// A host without a port.
+pub(super) fn plain_host(node: &Node<'_>) -> Option<String> {
+    let host = host(node)?;
+    match Authority::parse(&host) {
+        Ok(Authority { host, port: None }) => Some(host.into_owned()),
+        _ => {
+            node.problem("the port has a key of its own");
+            None
+        }
+    }
 }
 
 /// A `host` header as it is sent, port included.

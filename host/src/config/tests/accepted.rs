@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{condition, filter, good, route, top};
+use crate::config::action::{Action, Weighted};
 use crate::config::{
     HostMatch, Limits, OnError, PathMatch, PathRewrite, PauseMeaning, UpstreamProtocol, ValueMatch, load,
 };
@@ -62,7 +63,10 @@ fn every_key_is_read() {
     assert_eq!((limit.deadline, limit.memory), (Duration::from_secs(1), 1 << 20));
     assert!(limit.upstreams.contains("users") && limit.env["A"] == "b" && limit.when.is_some());
     let route = &config.routes[0];
-    assert_eq!((&*route.name, &*route.upstream, route.timeout), ("users", "users", Some(Duration::from_secs(60))));
+    assert_eq!((&*route.name, route.timeout), ("users", Some(Duration::from_secs(60))));
+    assert!(
+        matches!(&route.action, Action::Forward(shares) if *shares == [Weighted { upstream: "users".into(), weight: 1 }])
+    );
     assert_eq!((&*route.filters[0].path, &*route.filters[0].config), ("routes[0].filters[0]", ""));
     let hosts = [
         HostMatch::Suffix(".b.example".into()),

@@ -3,6 +3,7 @@
 mod accepted;
 mod references;
 mod refused;
+mod refused_actions;
 mod refused_matches;
 mod schemas;
 mod words;

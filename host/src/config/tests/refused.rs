@@ -46,7 +46,10 @@ fn missing_and_empty_things_are_reported_at_their_parent() {
     refuses("§{}", &[r#"missing key "listeners""#]);
     refuses(r#"{"listeners": §[]}"#, &["listeners: must not be empty"]);
     refuses(r#"{"listeners": [§{}]}"#, &[r#"listeners[0]: missing key "address""#]);
-    refuses(&top(r#""routes": [§{}]"#), &[r#"routes[0]: missing key "upstream""#]);
+    refuses(
+        &top(r#""routes": [§{}]"#),
+        &[r#"routes[0]: expected exactly one of "upstream", "upstreams", "redirect", "respond""#],
+    );
     refuses(&top(r#""filters": [§{}]"#), &[r#"filters[0]: missing key "use""#]);
     refuses(&top(r#""plugins": {"dir": §""}"#), &["plugins.dir: must not be empty"]);
     refuses(

@@ -11,10 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 
-use crate::config::{self, Config, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol};
+use crate::config::{
+    self, Action, Config, HeaderChanges, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol,
+};
 use crate::filter::FilterSource;
 use crate::listener::{Balance, DrainSignal, Sockets, Worker, bind_all};
-use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, WorkerGeneration};
+use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, Shares, WorkerGeneration};
 use crate::route::Router;
 use crate::upstream::{Tls, Upstreams};
 
@@ -80,7 +82,10 @@ impl Setup {
             name: "all".into(),
             matches: Match { path: Some(PathMatch::Prefix(self.prefix.to_owned())), ..Match::default() },
             filters: Vec::new(),
-            upstream: "origin".into(),
+            action: Action::to("origin"),
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            retry: None,
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
             upgrades: Vec::new(),
@@ -105,8 +110,7 @@ impl Setup {
             router: Arc::new(Router::new(&config.routes)),
             routes: vec![RouteChain {
                 name: "all".into(),
-                upstream_name: "origin".into(),
-                upstream: Rc::clone(upstreams.get("origin").unwrap()),
+                shares: Shares::new([("origin".into(), Rc::clone(upstreams.get("origin").unwrap()), 1)]),
                 filters: filters(),
             }],
             unrouted: filters(),

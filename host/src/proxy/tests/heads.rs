@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-use crate::config::{Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{Action, HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
 use crate::filter::{LocalReply, Name};
 use crate::proxy::{forward, local};
 
@@ -12,7 +12,10 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         name: "r".into(),
         matches: Match { path: Some(PathMatch::Prefix(prefix.to_owned())), ..Match::default() },
         filters: Vec::new(),
-        upstream: "u".into(),
+        action: Action::to("u"),
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        retry: None,
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,
         upgrades: Vec::new(),

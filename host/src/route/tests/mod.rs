@@ -8,7 +8,7 @@ mod search;
 use http::{HeaderMap, Method};
 
 use super::RequestView;
-use crate::config::{HostMatch, Match, PathMatch, Rewrite, Route, ValueMatch};
+use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Rewrite, Route, ValueMatch};
 
 /// A request without a query and with few headers, to build on.
 #[derive(Debug)]
@@ -41,7 +41,10 @@ fn route(name: &str, matches: Match) -> Route {
         name: name.into(),
         matches,
         filters: Vec::new(),
-        upstream: "upstream".into(),
+        action: Action::to("upstream"),
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        retry: None,
         rewrite: Rewrite::default(),
         timeout: None,
         upgrades: Vec::new(),
