@@ -42,6 +42,7 @@ use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::Facts;
 use crate::filter::{Headers, egress};
+use crate::observe::HandshakeFailure;
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
@@ -100,6 +101,10 @@ impl Proxy {
     /// Counts a client's connection until the answer is dropped.
     pub(crate) fn count_connection(&self) -> Counted {
         Counted::new(&self.recorder)
+    }
+    /// Counts a client's connection that ended before its TLS was established.
+    pub(crate) fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.recorder.handshake_failed(reason);
     }
     /// The generation that a request would be served with now.
     #[must_use]

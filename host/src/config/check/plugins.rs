@@ -1,12 +1,12 @@
 //! Where plugins come from, and which bytes may run: `plugins`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use minisign_verify::PublicKey;
 
-use super::all;
+use super::{all, path};
 use crate::config::Plugins;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
@@ -24,20 +24,11 @@ pub(super) fn default(base_dir: &Path) -> Plugins {
 pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
     let mut fields = Fields::of(node)?;
     let base_dir = node.document.base_dir;
-    let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| directory(&node));
+    let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| path(&node));
     let sha256 = fields.optional("sha256").map_or_else(|| Some(BTreeMap::new()), |node| pins(&node));
     let keys = fields.optional("keys").map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, key));
     fields.finish();
     Some(Plugins { dir: dir?, sha256: sha256?, keys: keys? })
-}
-
-fn directory(node: &Node<'_>) -> Option<PathBuf> {
-    let text = node.text()?;
-    if text.value.is_empty() {
-        node.problem("must not be empty");
-        return None;
-    }
-    Some(node.document.base_dir.join(&*text.value))
 }
 
 fn pins(node: &Node<'_>) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
