@@ -10,11 +10,11 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, HandshakeKind, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::client::{Connection, Response};
 use crate::wait::within;
@@ -57,7 +57,9 @@ impl Authority {
     /// A certificate for these DNS names.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Issued {
-        self.sign(&params(names), &rcgen::PKCS_ECDSA_P256_SHA256)
+        let mut params = params(names);
+        params.distinguished_name.push(DnType::CommonName, names.concat());
+        self.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256)
     }
     /// One with a key of another kind than [`Authority::issue`] makes: Ed25519.
     #[must_use]
@@ -171,9 +173,7 @@ impl TlsClientBuilder {
         let builder = builder.with_protocol_versions(&self.versions).expect("versions");
         let builder = match self.verifier {
             Verifier::Roots(roots) => builder.with_root_certificates(roots),
-            Verifier::Anything => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)))
-            }
+            Verifier::Anything => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))),
         };
         let mut config = match self.identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("an identity"),
@@ -204,6 +204,20 @@ impl TlsClient {
         let versions = vec![&rustls::version::TLS13, &rustls::version::TLS12];
         TlsClientBuilder { verifier, versions, provider: ring::default_provider(), alpn: Vec::new(), identity: None }
     }
+    /// Opens a connection that asks for that name, for bytes.
+    ///
+    /// # Errors
+    /// TLS is not established.
+    ///
+    /// # Panics
+    /// Nobody listens.
+    pub async fn stream(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        stream.set_nodelay(true).ok();
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        within("a handshake", connector.connect(name, stream)).await
+    }
     /// Opens a connection that asks for that name, with the protocol that was agreed on.
     ///
     /// # Errors
@@ -212,11 +226,7 @@ impl TlsClient {
     /// # Panics
     /// Nobody listens.
     pub async fn open(&self, address: SocketAddr, name: &str) -> io::Result<Secure> {
-        let stream = TcpStream::connect(address).await.expect("somebody listens");
-        stream.set_nodelay(true).ok();
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let connector = TlsConnector::from(Arc::clone(&self.config));
-        let stream = within("a handshake", connector.connect(name, stream)).await?;
+        let stream = self.stream(address, name).await?;
         let (_, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(<[_]>::first).expect("a certificate").clone();
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);

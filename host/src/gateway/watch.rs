@@ -106,7 +106,11 @@ fn pause(woken: &Receiver<()>) {
 pub(super) fn snapshot(watched: &Watched) -> Snapshot {
     let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
     let modules = modules.filter(|path| is_module(path));
-    modules.chain(watched.files().cloned()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()
+    modules
+        .chain(watched.files().cloned())
+        .filter_map(|path| Some((stamp(&path)?, path)))
+        .map(|(a, b)| (b, a))
+        .collect()
 }
 
 /// Follows symlinks: what matters is the content that would be read.

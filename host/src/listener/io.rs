@@ -83,13 +83,7 @@ impl Ahead {
 }
 
 impl ClientIo {
-    pub(super) fn new(
-        stream: Socket,
-        ahead: Ahead,
-        http2: bool,
-        client: Rc<Client>,
-        progress: Rc<Progress>,
-    ) -> Self {
+    pub(super) fn new(stream: Socket, ahead: Ahead, http2: bool, client: Rc<Client>, progress: Rc<Progress>) -> Self {
         let watcher = (!http2).then(Watcher::default);
         Self { stream, ahead, watcher, client, progress, closing: None }
     }

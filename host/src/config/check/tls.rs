@@ -37,11 +37,7 @@ fn certificate(node: &Node<'_>) -> Option<CertificateFiles> {
     let key = fields.required("key").and_then(|node| file(&node));
     let hosts = fields.optional("hosts").map(|node| all(&node.some_elements()?, host));
     fields.finish();
-    Some(CertificateFiles {
-        certificate: certificate?,
-        key: key?,
-        hosts: hosts.unwrap_or_else(|| Some(Vec::new()))?,
-    })
+    Some(CertificateFiles { certificate: certificate?, key: key?, hosts: hosts.unwrap_or_else(|| Some(Vec::new()))? })
 }
 
 fn protocol(node: &Node<'_>) -> Option<Alpn> {

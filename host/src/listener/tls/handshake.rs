@@ -99,7 +99,9 @@ fn reason(error: &io::Error) -> HandshakeFailure {
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Unknown before TLS 1.2, and looked at before the version is.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         )) => HandshakeFailure::Version,
         Some(Error::PeerIncompatible(_)) => HandshakeFailure::Incompatible,
         Some(Error::NoApplicationProtocol) => HandshakeFailure::Protocol,

@@ -44,19 +44,14 @@ impl Fault {
 
 impl Identity {
     /// `hosts`: the names, instead of those in the certificate, when there are any.
-    pub(super) fn new(
-        chain: &[u8],
-        key: &[u8],
-        hosts: &[String],
-        provider: &CryptoProvider,
-    ) -> Result<Self, Fault> {
+    pub(super) fn new(chain: &[u8], key: &[u8], hosts: &[String], provider: &CryptoProvider) -> Result<Self, Fault> {
         let chain = material::certificates(chain).map_err(Fault::Certificate)?;
         let not_one = |error: &dyn std::fmt::Display| Fault::Certificate(format!("is no certificate: {error}"));
         let first = chain.first().ok_or_else(|| Fault::Certificate(String::new()))?;
         let certificate = Certificate::from_der(first).map_err(|error| not_one(&error))?;
         let facts = Arc::new(facts_of(first, Some(&certificate)));
         let names = if hosts.is_empty() {
-            alternative_names(&certificate).iter().filter_map(dns_name).filter_map(usable).collect()
+            alternative_names(&certificate).iter().filter_map(dns_name).filter_map(|name| usable(&name)).collect()
         } else {
             hosts.to_vec()
         };
@@ -118,7 +113,7 @@ fn dns_name(name: &GeneralName) -> Option<String> {
 }
 
 /// A name as clients can ask for it; `None` for stars elsewhere than as the whole first label.
-fn usable(name: String) -> Option<String> {
+fn usable(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase();
     let rest = name.strip_prefix("*.").unwrap_or(&name);
     (!rest.is_empty() && !rest.contains('*')).then_some(name)

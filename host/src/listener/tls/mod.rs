@@ -6,7 +6,6 @@ mod identity;
 mod material;
 mod selection;
 
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
