@@ -43,4 +43,7 @@ mod shutdown;
 mod swap;
 mod swap_files;
 mod tidy;
+mod tls;
+mod tls_clients;
+mod tls_files;
 mod upgrade;

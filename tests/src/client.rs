@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::body::{self, Body};
@@ -194,9 +195,7 @@ impl Connection {
     pub async fn http1(address: SocketAddr) -> Result<Self, hyper::Error> {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         stream.set_nodelay(true).ok();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let task = tokio::spawn(async move { connection.await.unwrap_or_default() });
-        Ok(Self { address, sender: Sender::Http1(sender), task })
+        Self::http1_over(address, stream).await
     }
     /// Opens one that speaks HTTP/2.
     ///
@@ -208,6 +207,28 @@ impl Connection {
     pub async fn http2(address: SocketAddr) -> Result<Self, hyper::Error> {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         stream.set_nodelay(true).ok();
+        Self::http2_over(address, stream).await
+    }
+    /// Speaks HTTP/1.1 over what is connected already.
+    ///
+    /// # Errors
+    /// The peer does not speak it.
+    pub async fn http1_over(
+        address: SocketAddr,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, hyper::Error> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let task = tokio::spawn(async move { connection.await.unwrap_or_default() });
+        Ok(Self { address, sender: Sender::Http1(sender), task })
+    }
+    /// Speaks HTTP/2 over what is connected already.
+    ///
+    /// # Errors
+    /// The peer does not speak it.
+    pub async fn http2_over(
+        address: SocketAddr,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, hyper::Error> {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let task = tokio::spawn(async move { connection.await.unwrap_or_default() });
         Ok(Self { address, sender: Sender::Http2(sender), task })
@@ -249,8 +270,18 @@ impl Connection {
     /// # Panics
     /// There is no whole response.
     pub async fn get(&mut self, target: &str) -> Response {
+        self.try_get(target).await.expect("a whole response")
+    }
+    /// GET.
+    ///
+    /// # Errors
+    /// There is no whole response.
+    ///
+    /// # Panics
+    /// The target is none.
+    pub async fn try_get(&mut self, target: &str) -> Result<Response, hyper::Error> {
         let request = Request::get(target).body(body::empty()).expect("a request");
-        self.send(request).await.expect("a whole response")
+        self.send(request).await
     }
     /// Whether the peer has closed it.
     #[must_use]

@@ -173,7 +173,7 @@ impl Drop for Gateway {
     }
 }
 
-/// The address in a line like `listening http://127.0.0.1:8080`.
+/// The address in a line like `listening http://127.0.0.1:8080`, or with `https://`.
 fn address(line: &str, what: &str) -> Option<SocketAddr> {
-    line.strip_prefix(what)?.strip_prefix("http://")?.trim_end_matches('/').parse().ok()
+    line.strip_prefix(what)?.split_once("://")?.1.trim_end_matches('/').parse().ok()
 }

@@ -26,6 +26,7 @@ pub mod peers;
 pub mod process;
 pub mod raw;
 pub mod site;
+pub mod tls;
 pub mod tokens;
 pub mod wait;
 pub mod wat;

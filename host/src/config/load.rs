@@ -95,12 +95,14 @@ pub fn parse(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment
         problems: RefCell::default(),
         origins: RefCell::new(HashMap::new()),
         pins: RefCell::new(HashMap::new()),
+        files: RefCell::new(HashMap::new()),
     };
     let config = check::config(&Node::root(&document, &value));
-    let (problems, filters, pins) = (document.problems.take(), document.origins.take(), document.pins.take());
+    let (problems, filters) = (document.problems.take(), document.origins.take());
+    let (pins, files) = (document.pins.take(), document.files.take());
     match config {
         Some(config) if problems.is_empty() => {
-            Ok(Loaded { config, origins: Origins { source: Arc::clone(&source), filters, pins } })
+            Ok(Loaded { config, origins: Origins { source: Arc::clone(&source), filters, pins, files } })
         }
         _ => Err(problems.into()),
     }

@@ -19,6 +19,7 @@ pub mod schema;
 mod size;
 mod source;
 mod suggest;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
 pub use suggest::closest;
+pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion};
 
 pub use crate::filter::OnError;
 
@@ -62,11 +64,13 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// One listening address. HTTP/1.1 and cleartext HTTP/2 (prior knowledge) on the same port.
+/// One listening address. HTTP/1.1 and HTTP/2 on the same port: by prior knowledge in cleartext, by ALPN in TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
+    /// Cleartext without.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Where plugins come from.

@@ -36,6 +36,8 @@ pub(super) struct Document<'a> {
     pub(super) origins: RefCell<HashMap<String, FilterOrigin>>,
     /// Places of the pins, by the plugin's name.
     pub(super) pins: RefCell<HashMap<Arc<str>, Place>>,
+    /// Places of the names of files that are read later, by path.
+    pub(super) files: RefCell<HashMap<String, Place>>,
 }
 
 /// A value of the file.

@@ -16,6 +16,8 @@ pub struct Origins {
     pub(super) filters: HashMap<String, FilterOrigin>,
     /// By the pinned plugin's name.
     pub(super) pins: HashMap<Arc<str>, Place>,
+    /// By path: `listeners[0].tls.certificates[0].key`.
+    pub(super) files: HashMap<String, Place>,
 }
 
 /// The places of one filter entry.
@@ -87,6 +89,14 @@ impl Origins {
             None => self.unplaced("plugins.sha256", message.into()),
         }
         .suggest(suggestion)
+    }
+    /// A problem with a file that the value at that path names.
+    #[must_use]
+    pub fn file_problem(&self, path: &str, message: impl Into<String>) -> Problem {
+        match self.files.get(path) {
+            Some(place) => Problem::at(&self.source, place.value, &place.path, message.into()),
+            None => self.unplaced(path, message.into()),
+        }
     }
     /// How a value inside a filter's configuration is written: the only form for messages.
     pub(super) fn written(&self, path: &str, pointer: &str) -> Option<String> {

@@ -7,6 +7,7 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,10 +49,34 @@ pub struct ConnectionFacts {
     pub remote: SocketAddr,
     /// The listener's side.
     pub local: SocketAddr,
-    /// TLS version, when the connection is encrypted: `TLSv1.3`.
-    pub tls_version: Option<&'static str>,
+    /// When the connection is encrypted.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What is known of an encrypted client connection.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// `TLSv1.3`
+    pub version: &'static str,
     /// Server name the client asked for.
     pub server_name: Option<Rc<str>>,
+    /// The certificate that the client was shown, when there is no doubt.
+    pub local: Option<Arc<CertificateFacts>>,
+    /// The certificate that the client showed; it has been verified.
+    pub peer: Option<Rc<CertificateFacts>>,
+}
+
+/// What filters may know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Subject, as text (RFC 4514).
+    pub subject: Option<String>,
+    /// The first DNS name among the alternative names.
+    pub dns: Option<String>,
+    /// The first URI among the alternative names.
+    pub uri: Option<String>,
+    /// SHA-256 of the certificate, lower-case hex.
+    pub sha256: String,
 }
 
 /// What becomes known while an exchange goes on.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,9 +11,9 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::generation::{Builder, Change, Generation};
-use super::sockets::Listening;
+use super::sockets::{Bound, Listening};
 use super::status::GatewayStatus;
-use super::watch::{self, Watched};
+use super::watch;
 use super::worker::{Adoption, Workers};
 use super::{StartError, short};
 use crate::admin::Admin;
@@ -28,7 +27,6 @@ const ALARMS: usize = 16;
 
 /// Serves `first` and what follows it, until SIGTERM or SIGINT.
 pub(super) fn serve(
-    path: &Path,
     builder: Builder,
     first: &Arc<Generation>,
     state: Arc<State>,
@@ -52,7 +50,7 @@ pub(super) fn serve(
     runtime.block_on(async {
         let admin = serve_admin(admin_socket, admin)?;
         let reloader = Arc::new(Mutex::new(reloader));
-        watch_files(path, first, &reloader)?;
+        watch_files(&reloader)?;
         announce(&addresses, admin);
         control(&reloader, &mut alarms).await
     })?;
@@ -87,11 +85,11 @@ impl Reloader {
     }
 
     /// Hands a finished generation to every worker and waits until all have taken it over.
-    fn publish(&mut self, generation: Arc<Generation>) -> Result<Vec<SocketAddr>> {
+    fn publish(&mut self, generation: Arc<Generation>) -> Result<Vec<String>> {
         let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
         let gone = self.listening.gone(&generation.config);
         self.listening.update(&bound, &gone);
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.actual).collect();
+        let addresses: Vec<String> = bound.iter().map(Bound::url).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
         for address in &addresses {
             info!(%address, "Listening.");
@@ -99,6 +97,9 @@ impl Reloader {
         let (old, new) = (&self.current.config, &generation.config);
         if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
             warn!("Changes of \"admin\" and \"limits.workers\" need a restart.");
+        }
+        for warning in &generation.tls.warnings {
+            warn!(warning, "A certificate needs attention.");
         }
         self.report(&generation, &adopted);
         for (name, new) in &generation.plugins {
@@ -155,10 +156,6 @@ impl Reloader {
         self.metrics.reload_failed();
     }
 
-    fn watched(&self, path: &Path) -> Watched {
-        Watched { config: Some(path.to_owned()), plugins: self.current.config.plugins.dir.clone() }
-    }
-
     /// One line per plugin that changed.
     fn report(&self, generation: &Generation, adopted: &Adoption) {
         let changed = |plugin: &&Arc<Plugin>| generation.changes.iter().any(|change| change.plugin == plugin.name);
@@ -186,13 +183,16 @@ impl Reloader {
     }
 }
 
-fn watch_files(path: &Path, first: &Generation, reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
-    let watched = Watched { config: Some(path.to_owned()), plugins: first.config.plugins.dir.clone() };
-    let (reloader, path) = (Arc::clone(reloader), path.to_owned());
-    watch::spawn(watched, first.seen.clone(), move || {
+fn watch_files(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
+    let reloader = Arc::clone(reloader);
+    let (watched, seen) = {
+        let reloader = lock(&reloader);
+        (reloader.builder.watched.clone(), reloader.builder.seen.clone())
+    };
+    watch::spawn(watched, seen, move || {
         let mut reloader = lock(&reloader);
         reloader.reload();
-        Some(reloader.watched(&path))
+        Some((reloader.builder.watched.clone(), reloader.builder.seen.clone()))
     })
     .context("cannot watch files")
 }
@@ -219,13 +219,13 @@ fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<Socke
 }
 
 /// Tells on standard output where requests go; the last line says that they are served.
-fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+fn announce(addresses: &[String], admin: Option<SocketAddr>) {
     // Whoever reads both streams sees what led here before the word that it is done.
     crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
     let mut text = String::new();
     for address in addresses {
-        text.push_str(&format!("listening http://{address}\n"));
+        text.push_str(&format!("listening {address}\n"));
     }
     if let Some(address) = admin {
         text.push_str(&format!("admin http://{address}\n"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::library::Library;
+use super::tls::{self, ListenersTls};
 use super::watch::{self, Snapshot, Watched};
 use crate::config::{self, Config, FilterEntry, Loaded, Problem, Problems};
 use crate::observe::GatewayLedger;
@@ -29,8 +30,8 @@ pub(super) struct Generation {
     pub(super) changes: Vec<Change>,
     /// Versions that are on disk and not run, because they only died: digest by plugin.
     pub(super) withdrawn: BTreeMap<Arc<str>, Arc<str>>,
-    /// What the files were like just before they were read.
-    pub(super) seen: Snapshot,
+    /// TLS of the listeners.
+    pub(super) tls: ListenersTls,
 }
 
 /// A plugin that is not the same in this generation as in the one before.
@@ -54,6 +55,10 @@ impl Generation {
 /// Builds generations. Lives on a thread of its own, away from the workers.
 pub(super) struct Builder {
     path: PathBuf,
+    /// What was read last: of a configuration that was refused, too, for its files may still come.
+    pub(super) watched: Watched,
+    /// What those files were like just before they were read.
+    pub(super) seen: Snapshot,
     pub(super) library: Library,
     state: Arc<State>,
     ledgers: Arc<GatewayLedger>,
@@ -61,7 +66,8 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>, ledgers: Arc<GatewayLedger>) -> Self {
-        Self { path, library: Library::new(engine), state, ledgers }
+        let watched = Watched { config: Some(path.clone()), ..Watched::default() };
+        Self { path, watched, seen: Snapshot::default(), library: Library::new(engine), state, ledgers }
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -70,13 +76,14 @@ impl Builder {
     /// # Errors
     /// Every problem found, with its place.
     pub(super) fn build(&mut self, previous: Option<&Generation>) -> Result<Generation, Problems> {
-        let mut seen = watch::snapshot(&Watched { config: Some(self.path.clone()), plugins: PathBuf::new() });
+        let seen = watch::snapshot(&Watched { config: Some(self.path.clone()), ..Watched::default() });
         let loaded = config::load(&self.path)?;
-        seen.extend(watch::snapshot(&Watched { config: None, plugins: loaded.config.plugins.dir.clone() }));
+        self.look_at(&loaded.config, seen);
         self.library.look_in(&loaded.config.plugins);
         let mut problems = Vec::new();
         self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
+        let tls = tls::load(&loaded, previous, &mut problems);
         let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
@@ -103,8 +110,16 @@ impl Builder {
             routes,
             plugins,
             withdrawn: self.library.withdrawn(),
-            seen,
+            tls,
         })
+    }
+
+    /// Remembers what the files of a configuration are like before they are read; `seen`: what the configuration was like.
+    fn look_at(&mut self, config: &Config, seen: Snapshot) {
+        let files = Watched { config: None, plugins: config.plugins.dir.clone(), files: tls::files(config) };
+        self.seen = seen;
+        self.seen.extend(watch::snapshot(&files));
+        self.watched = Watched { config: Some(self.path.clone()), ..files };
     }
 
     /// A pin of a plugin that does not exist protects nothing.

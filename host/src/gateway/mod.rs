@@ -12,6 +12,7 @@ mod recorder;
 mod rollback;
 mod sockets;
 mod status;
+mod tls;
 mod trust;
 mod watch;
 mod worker;
@@ -60,7 +61,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     let ledgers = Arc::new(GatewayLedger::default());
     let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers));
     let first = Arc::new(builder.build(None)?);
-    control::serve(path, builder, &first, state, ledgers)
+    control::serve(builder, &first, state, ledgers)
 }
 
 /// Loads everything that [`run`] would load, and starts every filter once.
@@ -82,6 +83,8 @@ pub struct Summary {
     filters: usize,
     /// Name, digest, warnings.
     plugins: Vec<(String, String, Vec<String>)>,
+    /// About certificates.
+    warnings: Vec<String>,
 }
 
 impl Summary {
@@ -93,6 +96,7 @@ impl Summary {
             upstreams: generation.config.upstreams.len(),
             filters: generation.specs().count(),
             plugins: plugins.map(|p| (p.name.to_string(), p.digest.to_string(), p.warnings.clone())).collect(),
+            warnings: generation.tls.warnings.clone(),
         }
     }
 
@@ -106,19 +110,23 @@ impl Summary {
             "upstreams": self.upstreams,
             "filters": self.filters,
             "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),
+            "warnings": self.warnings,
         })
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listeners, routes, upstreams, filters, plugins } = self;
+        let Self { listeners, routes, upstreams, filters, plugins, warnings } = self;
         write!(f, "valid: {listeners} listeners, {routes} routes, {upstreams} upstreams, {filters} filters")?;
         for (name, digest, warnings) in plugins {
             write!(f, "\nplugin {name} {}", short(digest))?;
             for warning in warnings {
                 write!(f, "\n  warning: {warning}")?;
             }
+        }
+        for warning in warnings {
+            write!(f, "\nwarning: {warning}")?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::observe::{GatewayLedger, RouteLedger, UpstreamLedger};
+use crate::observe::{GatewayLedger, HandshakeFailure, RouteLedger, UpstreamLedger};
 use crate::proxy::{Outcome, Recorder};
 
 /// Records what one worker served.
@@ -47,6 +47,10 @@ impl Recorder for LedgerRecorder {
 
     fn closed(&self) {
         self.gateway.connection_closed();
+    }
+
+    fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.gateway.handshake_failed(reason);
     }
 
     fn record(&self, outcome: &Outcome) {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::listener;
 
 /// One socket per worker for an address, all on the same port.
@@ -14,7 +14,15 @@ pub(super) struct Bound {
     pub(super) configured: SocketAddr,
     /// What the kernel gave.
     pub(super) actual: SocketAddr,
+    pub(super) tls: bool,
     pub(super) sockets: Vec<TcpListener>,
+}
+
+impl Bound {
+    /// Where it answers, for people.
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.actual)
+    }
 }
 
 /// The addresses that the workers listen on now: as configured → as bound.
@@ -28,7 +36,7 @@ impl Listening {
     /// An address is in use or not allowed; nothing has changed.
     pub(super) fn bind_new(&self, config: &Config, workers: usize) -> Result<Vec<Bound>> {
         let new = config.listeners.iter().filter(|listener| !self.0.contains_key(&listener.address));
-        new.map(|listener| bind(listener.address, workers)).collect()
+        new.map(|listener| bind(listener, workers)).collect()
     }
 
     /// The addresses that `config` no longer has.
@@ -46,9 +54,10 @@ impl Listening {
     }
 }
 
-fn bind(configured: SocketAddr, workers: usize) -> Result<Bound> {
+fn bind(listener: &Listener, workers: usize) -> Result<Bound> {
+    let configured = listener.address;
     let failed = || format!("cannot listen on {configured}");
     let sockets = listener::bind_all(configured, workers).with_context(failed)?;
     let actual = sockets.first().map_or(Ok(configured), TcpListener::local_addr).with_context(failed)?;
-    Ok(Bound { configured, actual, sockets })
+    Ok(Bound { configured, actual, tls: listener.tls.is_some(), sockets })
 }

@@ -5,7 +5,7 @@
 //! a slow poll finds what notifications miss (network file systems, bind mounts).
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -22,11 +22,20 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How often to look without any notification.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What is watched: the configuration file, and the modules of the plugins directory with their signatures.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is watched: the configuration file, the modules of the plugins directory with their signatures, and files that the
+/// configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) config: Option<PathBuf>,
     pub(super) plugins: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Watched {
+    /// All but the plugins.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.config.iter().chain(&self.files)
+    }
 }
 
 /// What a file was like: length, modification and change times in nanoseconds, inode.
@@ -36,12 +45,12 @@ type Stamp = (u64, i128, i128, u64);
 pub(super) type Snapshot = BTreeMap<PathBuf, Stamp>;
 
 /// Starts the watching thread. `known`: what the files were like before they were read for the generation that serves, so that a
-/// change between then and now is not missed. `changed` is called on it for every settled change and says what to watch from then on; the
-/// thread ends when it returns `None`.
+/// change between then and now is not missed. `changed` is called on it for every settled change and says what to watch from then on, and what
+/// that was like before it was read; the thread ends when it returns `None`.
 pub(super) fn spawn(
     watched: Watched,
     mut known: Snapshot,
-    mut changed: impl FnMut() -> Option<Watched> + Send + 'static,
+    mut changed: impl FnMut() -> Option<(Watched, Snapshot)> + Send + 'static,
 ) -> std::io::Result<()> {
     // Notifications only have to wake the thread once, however many there are.
     let (wake, woken) = sync_channel::<()>(1);
@@ -58,10 +67,9 @@ pub(super) fn spawn(
                 continue;
             }
             known = settle(&watched, &woken);
-            let Some(next) = changed() else { return };
+            let Some((next, seen)) = changed() else { return };
             if next != watched {
-                watched = next;
-                known = snapshot(&watched);
+                (watched, known) = (next, seen);
             }
             // Exchanged symlinks lead to other directories: watch where they lead now.
             watcher = watch(&watched, &wake).or(watcher);
@@ -98,7 +106,11 @@ fn pause(woken: &Receiver<()>) {
 pub(super) fn snapshot(watched: &Watched) -> Snapshot {
     let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
     let modules = modules.filter(|path| is_module(path));
-    modules.chain(watched.config.clone()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()
+    modules
+        .chain(watched.files().cloned())
+        .filter_map(|path| Some((stamp(&path)?, path)))
+        .map(|(a, b)| (b, a))
+        .collect()
 }
 
 /// Follows symlinks: what matters is the content that would be read.
@@ -113,9 +125,10 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Watches the directories in which the files stand and those that symlinks lead to. Polling goes on where this fails.
 fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
     let wake = wake.clone();
-    let config = watched.config.as_ref().and_then(|file| file.file_name()).map(ToOwned::to_owned);
+    let links = watched.files().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
+    let names: Vec<OsString> = links.flatten().filter_map(|file| Some(file.file_name()?.to_owned())).collect();
     let notified = move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| is_change(event.kind) && concerns(&event, config.as_deref())) {
+        if event.is_ok_and(|event| is_change(event.kind) && concerns(&event, &names)) {
             // A full channel means that a wake-up is pending already.
             wake.try_send(()).unwrap_or_default();
         }
@@ -138,8 +151,9 @@ fn is_change(kind: EventKind) -> bool {
 
 /// Whether an event may be about a watched file. Writing to other files, such as a log beside the configuration, is not; names
 /// that come, go or move may be links on the way to one.
-fn concerns(event: &Event, config: Option<&OsStr>) -> bool {
-    let watched = |path: &PathBuf| is_module(path) || path.file_name() == config;
+fn concerns(event: &Event, names: &[OsString]) -> bool {
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| names.iter().any(|known| known == name));
+    let watched = |path: &PathBuf| is_module(path) || named(path);
     let written = match event.kind {
         EventKind::Modify(ModifyKind::Name(_)) => false,
         EventKind::Modify(_) | EventKind::Access(_) => true,
@@ -154,8 +168,8 @@ fn is_module(path: &Path) -> bool {
 }
 
 fn directories(watched: &Watched) -> Vec<PathBuf> {
-    let config = watched.config.iter().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
-    let mut found: Vec<PathBuf> = config.flatten().filter_map(|file| parent(&file)).collect();
+    let files = watched.files().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
+    let mut found: Vec<PathBuf> = files.flatten().filter_map(|file| parent(&file)).collect();
     found.push(watched.plugins.clone());
     found.extend(snapshot(watched).keys().filter_map(|file| parent(&std::fs::canonicalize(file).ok()?)));
     // The plugins directory may appear later: its parent says when.
@@ -191,13 +205,14 @@ mod tests {
     fn a_log_beside_the_configuration_wakes_nobody() {
         let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let event = |kind, name: &str| Event::new(kind).add_path(PathBuf::from(name));
-        let config = Some(OsStr::new("gateway.json"));
-        assert!(!concerns(&event(data, "/etc/sluicegate/access.log"), config));
-        assert!(concerns(&event(data, "/etc/sluicegate/gateway.json"), config));
-        assert!(concerns(&event(data, "/etc/sluicegate/plugins/hello.wasm"), config));
+        let names = &[OsString::from("gateway.json"), OsString::from("tls.key")];
+        assert!(!concerns(&event(data, "/etc/sluicegate/access.log"), names));
+        assert!(concerns(&event(data, "/etc/sluicegate/gateway.json"), names));
+        assert!(concerns(&event(data, "/etc/sluicegate/certificates/tls.key"), names));
+        assert!(concerns(&event(data, "/etc/sluicegate/plugins/hello.wasm"), names));
         assert!(concerns(
             &event(EventKind::Modify(ModifyKind::Name(RenameMode::Any)), "/etc/sluicegate/..data"),
-            config
+            names
         ));
     }
 
@@ -205,7 +220,7 @@ mod tests {
     fn a_change_between_reading_the_files_and_watching_them_is_not_missed() {
         let dir = std::env::temp_dir().join(format!("sluicegate-watch-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let watched = Watched { config: None, plugins: dir.clone() };
+        let watched = Watched { plugins: dir.clone(), ..Watched::default() };
         let seen = snapshot(&watched);
         std::fs::write(dir.join("late.wasm"), b"x").unwrap();
         let (sender, changed) = sync_channel(1);

@@ -19,7 +19,7 @@ use super::sockets::Bound;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
-use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, descriptors};
+use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Proxy, RouteChain, Shares, WorkerGeneration};
 use crate::state::State;
@@ -165,6 +165,8 @@ struct Worker {
 struct Serving {
     /// What new requests are served with.
     current: Rc<RefCell<Rc<WorkerGeneration>>>,
+    /// How new connections are served.
+    tls: Terminations,
     /// Which addresses the connections come from.
     sockets: mpsc::Sender<Sockets>,
     connections: TaskHandle<std::io::Result<()>>,
@@ -227,6 +229,10 @@ impl Worker {
         self.filters = self.entries(&generation, &upstreams, &old);
         let exchanged = Rc::new(self.generation(&generation, &upstreams));
         let sockets = self.exchange(exchanged, inbox);
+        if let Some(serving) = &self.serving {
+            let listeners = generation.config.listeners.iter().map(|listener| listener.address);
+            serving.tls.set(listeners.zip(generation.tls.listeners.iter().cloned()));
+        }
         for entry in old {
             if !self.filters.iter().any(|kept| Rc::ptr_eq(&kept.filter, &entry.filter)) {
                 entry.filter.retire(generation.config.limits.drain_timeout);
@@ -255,16 +261,18 @@ impl Worker {
         let recorder = Rc::new(LedgerRecorder::new(Arc::clone(&self.shared.metrics)));
         let reader = Rc::clone(&current);
         let (sockets, receiver) = mpsc::channel(COMMANDS);
+        let tls = Terminations::default();
         let worker = listener::Worker {
             index: self.shared.index,
             sockets: receiver,
             handed: inbox.take()?,
             balance: Arc::clone(&self.shared.balance),
+            tls: tls.clone(),
             proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), recorder),
             drain: self.signal.waiter(),
         };
         let connections = tokio::task::spawn_local(worker.run());
-        self.serving = Some(Serving { current, sockets: sockets.clone(), connections });
+        self.serving = Some(Serving { current, tls, sockets: sockets.clone(), connections });
         Some(sockets)
     }
 

@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 use super::balance::{Balance, Handed, Open};
 use super::drain::Drain;
 use super::serve::serve;
+use super::tls::{Termination, Terminations};
 use crate::proxy::Proxy;
 
 /// How long accepting rests when the process has no more file descriptors, or as many connections as it may have.
@@ -29,6 +30,8 @@ pub struct Worker {
     pub handed: mpsc::Receiver<Handed>,
     /// Shared by all workers.
     pub balance: Arc<Balance>,
+    /// Which listeners have TLS.
+    pub tls: Terminations,
     /// Serves the requests.
     pub proxy: Rc<Proxy>,
     /// The signal to wind down.
@@ -51,7 +54,7 @@ impl Worker {
     /// # Errors
     /// A listener cannot be used.
     pub async fn run(self) -> io::Result<()> {
-        let Self { index, mut sockets, mut handed, balance, proxy, drain } = self;
+        let Self { index, mut sockets, mut handed, balance, tls, proxy, drain } = self;
         let (accepted, mut arriving) = mpsc::channel(1);
         let mut accepting = Accepting::default();
         let mut connections = JoinSet::new();
@@ -66,6 +69,8 @@ impl Worker {
                         listener.set_nonblocking(true)?;
                         let acceptor = Acceptor {
                             listener: TcpListener::from_std(listener)?,
+                            configured,
+                            tls: tls.clone(),
                             balance: Arc::clone(&balance),
                             index,
                             proxy: Rc::clone(&proxy),
@@ -74,12 +79,12 @@ impl Worker {
                         accepting.start(configured, acceptor);
                     }
                 }
-                Some((stream, remote, open)) = arriving.recv() => {
-                    start(&mut connections, stream, remote, open, &proxy, &drain);
-                }
-                Some(Handed { stream, remote, open }) = handed.recv() => {
+                Some(accepted) = arriving.recv() => start(&mut connections, accepted, &proxy, &drain),
+                Some(Handed { stream, remote, tls, open }) = handed.recv() => {
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => start(&mut connections, stream, remote, open, &proxy, &drain),
+                        Ok(stream) => {
+                            start(&mut connections, Accepted { stream, remote, tls, open }, &proxy, &drain);
+                        }
                         Err(error) => debug!(%error, %remote, "Connection lost."),
                     }
                 }
@@ -100,24 +105,20 @@ impl Worker {
     }
 }
 
-fn start(
-    connections: &mut JoinSet<()>,
+/// A connection that this worker is to serve.
+struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
+    /// Of the listener as it was when the connection was accepted.
+    tls: Option<Arc<Termination>>,
     open: Open,
-    proxy: &Rc<Proxy>,
-    drain: &Drain,
-) {
-    let local = match stream.local_addr() {
-        Ok(local) => local,
-        Err(error) => {
-            debug!(%error, %remote, "Connection lost.");
-            return;
-        }
-    };
+}
+
+fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, drain: &Drain) {
+    let Accepted { stream, remote, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        serve(stream, remote, local, proxy, drain).await;
+        serve(stream, remote, tls, proxy, drain).await;
         drop(open);
     });
 }
@@ -157,10 +158,12 @@ impl Accepting {
 /// Accepts on one listener.
 struct Acceptor {
     listener: TcpListener,
+    configured: SocketAddr,
+    tls: Terminations,
     balance: Arc<Balance>,
     index: usize,
     proxy: Rc<Proxy>,
-    accepted: mpsc::Sender<(TcpStream, SocketAddr, Open)>,
+    accepted: mpsc::Sender<Accepted>,
 }
 
 impl Acceptor {
@@ -194,11 +197,13 @@ impl Acceptor {
             }
         }
     }
-    /// Gives a connection to the worker with the fewest. `Err`: this worker is ending.
+    /// Gives a connection to the worker with the fewest. `Err`: this worker is ending, or the listener is no more.
     async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
+        // What the generation does not listen on is not served, least of all without the TLS that it had.
+        let tls = self.tls.of(self.configured).ok_or(())?;
         let open = self.balance.place(self.index);
         if open.worker == self.index {
-            return self.accepted.send((stream, remote, open)).await.map_err(drop);
+            return self.accepted.send(Accepted { stream, remote, tls, open }).await.map_err(drop);
         }
         let stream = match stream.into_std() {
             Ok(stream) => stream,
@@ -207,11 +212,14 @@ impl Acceptor {
                 return Ok(());
             }
         };
-        let Err(refused) = self.balance.hand_over(Handed { stream, remote, open }) else { return Ok(()) };
-        let Handed { stream, remote, open } = refused;
+        let Err(refused) = self.balance.hand_over(Handed { stream, remote, tls, open }) else { return Ok(()) };
+        let Handed { stream, remote, tls, open } = refused;
         drop(open);
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.accepted.send((stream, remote, self.balance.count(self.index))).await.map_err(drop),
+            Ok(stream) => {
+                let open = self.balance.count(self.index);
+                self.accepted.send(Accepted { stream, remote, tls, open }).await.map_err(drop)
+            }
             Err(error) => {
                 debug!(%error, %remote, "Connection lost.");
                 Ok(())

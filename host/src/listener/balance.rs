@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::tls::Termination;
+
 /// Connections on their way to another worker, at most, per worker.
 const HANDED_OVER: usize = 256;
 
 /// A connection handed to another worker: its socket belongs to no runtime yet.
-#[derive(Debug)]
 pub struct Handed {
     pub(super) stream: std::net::TcpStream,
     pub(super) remote: SocketAddr,
+    pub(super) tls: Option<Arc<Termination>>,
     pub(super) open: Open,
 }
 

@@ -8,19 +8,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::socket::Socket;
 use super::strict::{Broken, Watcher};
 use crate::proxy::Client;
 
 /// First bytes of an HTTP/2 connection with prior knowledge (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most bytes read and thrown away while closing, so that the last answer is not lost to a reset.
-const LINGER_BYTES: usize = 1024 * 1024;
+pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 /// How long closing may take.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a connection is doing, seen from its bytes. Shared with the timer that watches it.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Progress {
 
 /// A client's connection.
 pub(super) struct ClientIo {
-    stream: TcpStream,
+    stream: Socket,
     /// Read ahead to tell the protocol; empty when it has been read again.
     ahead: Ahead,
     /// For HTTP/1.
@@ -54,6 +54,8 @@ pub(super) struct Ahead {
 struct Closing {
     timer: Pin<Box<Sleep>>,
     left: usize,
+    /// Everything is sent, the end included.
+    shut: bool,
 }
 
 impl Ahead {
@@ -61,16 +63,13 @@ impl Ahead {
         self.bytes.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
     }
     /// Reads until it is clear whether the client speaks HTTP/2. `None`: it went away.
-    pub(super) async fn read(stream: &TcpStream) -> io::Result<Option<(Self, bool)>> {
+    pub(super) async fn read(stream: &mut Socket) -> io::Result<Option<(Self, bool)>> {
         let mut ahead = Self::default();
         loop {
-            stream.readable().await?;
             let filled = usize::from(ahead.end);
-            match stream.try_read(&mut ahead.bytes[filled..]) {
-                Ok(0) => return Ok(None),
-                Ok(count) => ahead.end += u8::try_from(count).unwrap_or(24),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
+            match stream.read(&mut ahead.bytes[filled..]).await? {
+                0 => return Ok(None),
+                count => ahead.end += u8::try_from(count).unwrap_or(24),
             }
             let bytes = ahead.as_slice();
             if bytes == PREFACE {
@@ -84,13 +83,7 @@ impl Ahead {
 }
 
 impl ClientIo {
-    pub(super) fn new(
-        stream: TcpStream,
-        ahead: Ahead,
-        http2: bool,
-        client: Rc<Client>,
-        progress: Rc<Progress>,
-    ) -> Self {
+    pub(super) fn new(stream: Socket, ahead: Ahead, http2: bool, client: Rc<Client>, progress: Rc<Progress>) -> Self {
         let watcher = (!http2).then(Watcher::default);
         Self { stream, ahead, watcher, client, progress, closing: None }
     }
@@ -136,12 +129,21 @@ impl ClientIo {
         }
         result
     }
-    /// Reads and throws away until the client closes: closing a socket with unread bytes resets the connection, and a
-    /// reset can overtake the last answer.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let closing = self
-            .closing
-            .get_or_insert_with(|| Closing { timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)), left: LINGER_BYTES });
+    /// Sends the end, which TLS may have to wait for, then reads and throws away until the client closes: closing a socket
+    /// with unread bytes resets the connection, and a reset can overtake the last answer.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)),
+            left: LINGER_BYTES,
+            shut: false,
+        });
+        if !closing.shut {
+            match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return closing.timer.as_mut().poll(cx).map(Ok),
+            }
+            closing.shut = true;
+        }
         let mut scratch = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
@@ -149,8 +151,8 @@ impl ClientIo {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() && closing.left > 0 => {
                     closing.left = closing.left.saturating_sub(buf.filled().len());
                 }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return closing.timer.as_mut().poll(cx),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return closing.timer.as_mut().poll(cx).map(Ok),
             }
         }
     }
@@ -179,15 +181,16 @@ impl AsyncWrite for ClientIo {
         this.written(result)
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        match this.stream {
+            Socket::Plain(_) => result,
+            // What was written last waits here, sealed, until the client takes it.
+            Socket::Tls(_) => this.written(result),
+        }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.closing.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        }
-        ready!(this.poll_linger(cx));
-        Poll::Ready(Ok(()))
+        self.get_mut().poll_close(cx)
     }
     fn poll_write_vectored(
         self: Pin<&mut Self>,

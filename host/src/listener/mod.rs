@@ -1,4 +1,4 @@
-//! Sockets → requests: binds, accepts, spreads connections over the workers, serves HTTP/1.1 and cleartext HTTP/2 with their
+//! Sockets → requests: binds, accepts, spreads connections over the workers, serves HTTP/1.1 and HTTP/2, with TLS or without, with their
 //! limits and timeouts, drains. What a request is answered with is the proxy's business.
 
 mod accept;
@@ -9,9 +9,12 @@ mod drain;
 mod http1;
 mod io;
 mod serve;
+mod socket;
 mod strict;
+mod tls;
 
 pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};
 pub use bind::{bind, bind_all};
 pub use drain::{Drain, DrainSignal};
+pub use tls::{Finding, Termination, Terminations};

@@ -1,5 +1,6 @@
 //! One connection: tells the protocol, serves its requests, and ends it when it stalls, idles too long or drains.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -16,8 +17,10 @@ use tracing::debug;
 use super::drain::Drain;
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
+use super::socket::Socket;
+use super::tls::{Secured, Termination};
 use crate::config::{Config, Limits};
-use crate::filter::exchange::ConnectionFacts;
+use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::proxy::{Client, Proxy};
 use crate::upstream::LocalExecutor;
 
@@ -39,36 +42,30 @@ const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAddr, proxy: Rc<Proxy>, drain: Drain) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Arc<Termination>>,
+    proxy: Rc<Proxy>,
+    drain: Drain,
+) {
     let _counted = proxy.count_connection();
     let config = Arc::clone(&proxy.generation().config);
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, %remote, "Connection lost.");
-        return;
-    }
-    let client = Client::new(ConnectionFacts {
-        id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
-        remote,
-        local,
-        tls_version: None,
-        server_name: None,
-    });
+    let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
+        Ok(local) => local,
+        Err(error) => return lost(&error, remote),
+    };
     let mut draining = drain.clone();
-    let first = tokio::select! {
-        first = tokio::time::timeout(config.limits.header_timeout, Ahead::read(&stream)) => first,
+    let begun = tokio::select! {
+        begun = begin(stream, remote, tls.as_deref(), &proxy) => begun,
         // Nothing was asked yet, so nothing is owed.
         () = draining.wait() => return,
     };
-    let (ahead, http2) = match first {
-        Ok(Ok(Some(known))) => known,
-        Ok(Ok(None)) | Err(_) => return,
-        Ok(Err(error)) => {
-            debug!(%error, %remote, "Connection lost.");
-            return;
-        }
-    };
+    let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
+    let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let client = Client::new(ConnectionFacts { id, remote, local, tls });
     let progress = Rc::<Progress>::default();
-    let io = TokioIo::new(ClientIo::new(stream, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
+    let io = TokioIo::new(ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
     let ended = if http2 {
         let service = service_fn(move |request| proxy.handle(request, &client));
@@ -82,13 +79,52 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
         let ended = drive(Pin::new(&mut connection), Http1::wind_down, watch, drain).await;
         if let Some(tunnel) = client.take_tunnel() {
             let (io, early) = connection.into_parts();
-            return tunnel.run(io.into_inner().into_tunnel(), early).await;
+            // Boxed, so that connections that stay HTTP are small.
+            return Box::pin(tunnel.run(io.into_inner().into_tunnel(), early)).await;
         }
         ended
     };
     if let Err(error) = ended {
         debug!(%error, %remote, "Connection ended.");
     }
+}
+
+/// A connection whose protocol is known.
+struct Begun {
+    socket: Socket,
+    ahead: Ahead,
+    http2: bool,
+    tls: Option<TlsFacts>,
+}
+
+/// Establishes TLS, if the listener has it, and waits for the first bytes. `None`: there is nothing to serve.
+async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
+    let timeout = proxy.generation().config.limits.header_timeout;
+    let (mut socket, agreed, tls) = match tls {
+        None => (Socket::Plain(stream), None, None),
+        // Boxed, so that connections without TLS stay small.
+        Some(tls) => match Box::pin(tls.accept(stream, timeout)).await {
+            Ok(Secured { stream, facts, http2 }) => (Socket::Tls(Box::new(stream)), Some(http2), Some(facts)),
+            Err(refused) => {
+                proxy.handshake_failed(refused.reason);
+                debug!(error = %refused, reason = refused.reason.as_str(), %remote, "TLS handshake failed.");
+                return None;
+            }
+        },
+    };
+    match tokio::time::timeout(timeout, Ahead::read(&mut socket)).await {
+        // What was agreed on with TLS is not up to the first bytes any more.
+        Ok(Ok(Some((ahead, http2)))) => Some(Begun { socket, ahead, http2: agreed.unwrap_or(http2), tls }),
+        Ok(Ok(None)) | Err(_) => None,
+        Ok(Err(error)) => {
+            lost(&error, remote);
+            None
+        }
+    }
+}
+
+fn lost(error: &io::Error, remote: SocketAddr) {
+    debug!(%error, %remote, "Connection lost.");
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {

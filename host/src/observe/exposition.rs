@@ -84,6 +84,9 @@ fn process(page: &mut Page<'_>, gateway: &GatewaySnapshot) -> fmt::Result {
     page.counter("plugin_swaps", "Modules that were to be swapped while serving", by_result(&gateway.swaps))?;
     page.gauge("connections", "Open client connections", [(none(), signed(gateway.connections))])?;
     page.counter("connections_accepted", "Client connections accepted", [(none(), gateway.connections_opened)])?;
+    let failures = gateway.handshakes.iter();
+    let failures = failures.map(|(reason, count)| (vec![("reason", reason.as_str().into())], *count));
+    page.counter("tls_handshake_failures", "Client connections that ended before TLS was established", failures)?;
     let replies = gateway.replies.iter().map(|(reason, count)| (vec![("reason", reason.as_str().into())], *count));
     page.counter("replies", "Requests that the gateway itself answered or reset", replies)
 }

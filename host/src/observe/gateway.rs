@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::filter::FilterLedger;
+use super::handshake::HandshakeFailure;
 use super::reason::Reason;
 use super::sharded::{Count, Sharded};
 use super::traffic::{RouteLedger, UpstreamLedger};
@@ -29,6 +30,7 @@ pub struct GatewayLedger {
     unrouted: Arc<RouteLedger>,
     connections: Sharded<Connections>,
     replies: [AtomicU64; Reason::ALL.len()],
+    handshakes: [AtomicU64; HandshakeFailure::ALL.len()],
     swaps: [AtomicU64; 3],
     reloads_succeeded: AtomicU64,
     reloads_failed: AtomicU64,
@@ -93,6 +95,11 @@ impl GatewayLedger {
         self.replies[reason as usize].fetch_add(1, Relaxed);
     }
 
+    /// A client connection ended before its TLS was established.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.handshakes[reason as usize].fetch_add(1, Relaxed);
+    }
+
     /// A configuration is in force (the first one counts too). Its number is `generation`.
     pub fn reload_succeeded(&self, generation: u64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -125,6 +132,7 @@ impl GatewayLedger {
             connections_opened: opened,
             connections: opened.saturating_sub(closed),
             replies: Reason::ALL.into_iter().map(|reason| (reason, load(&self.replies[reason as usize]))).collect(),
+            handshakes: HandshakeFailure::ALL.map(|reason| (reason, load(&self.handshakes[reason as usize]))).to_vec(),
             swaps: [
                 ("success", load(&self.swaps[0])),
                 ("failure", load(&self.swaps[1])),
@@ -148,6 +156,7 @@ impl Default for GatewayLedger {
             unrouted: Arc::new(RouteLedger::new("_none")),
             connections: Sharded::default(),
             replies: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            handshakes: [const { AtomicU64::new(0) }; HandshakeFailure::ALL.len()],
             swaps: Default::default(),
             reloads_succeeded: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
@@ -165,6 +174,7 @@ pub(super) struct GatewaySnapshot {
     pub(super) connections_opened: u64,
     pub(super) connections: u64,
     pub(super) replies: Vec<(Reason, u64)>,
+    pub(super) handshakes: Vec<(HandshakeFailure, u64)>,
     pub(super) swaps: [(&'static str, u64); 3],
     pub(super) reloads: [(&'static str, u64); 2],
     pub(super) last_reload_succeeded: bool,

@@ -7,6 +7,7 @@
 mod exposition;
 mod filter;
 mod gateway;
+mod handshake;
 mod histogram;
 pub mod logging;
 pub mod output;
@@ -17,6 +18,7 @@ mod traffic;
 pub use exposition::{CONTENT_TYPE, render};
 pub use filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSnapshot, Trap};
 pub use gateway::{GatewayLedger, SwapResult};
+pub use handshake::HandshakeFailure;
 pub use histogram::Distribution;
 pub use reason::Reason;
 pub use traffic::{RouteLedger, UpstreamLedger};

@@ -321,7 +321,7 @@ pub(super) fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> 
     let path = path.as_ref().unwrap_or(&parts.uri).path_and_query().map_or("/", |path| path.as_str());
     let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
-    let secure = ongoing.client.facts.tls_version.is_some();
+    let secure = ongoing.client.facts.tls.is_some();
     let mut head = Headers::with_capacity(parts.headers.len() + 10);
     head.append(Name::Authority, ongoing.routed.authority.clone());
     head.append(Name::Path, path);

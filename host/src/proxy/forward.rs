@@ -36,7 +36,7 @@ impl RequestHop {
     ) -> Self {
         let trailers = te_trailers(&parts.headers);
         let id = request_id(&parts.headers).cloned().unwrap_or_else(new_id);
-        let secure = client.facts.tls_version.is_some();
+        let secure = client.facts.tls.is_some();
         let added = [
             trailers.then(|| (header::TE, HeaderValue::from_static("trailers"))),
             Some((X_FORWARDED_FOR, client.forwarded_for.clone())),

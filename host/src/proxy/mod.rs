@@ -48,6 +48,7 @@ use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
+use crate::observe::HandshakeFailure;
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
@@ -108,6 +109,10 @@ impl Proxy {
     /// Counts a client's connection until the answer is dropped.
     pub(crate) fn count_connection(&self) -> Counted {
         Counted::new(&self.recorder)
+    }
+    /// Counts a client's connection that ended before its TLS was established.
+    pub(crate) fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.recorder.handshake_failed(reason);
     }
     /// The generation that a request would be served with now.
     #[must_use]
@@ -239,7 +244,7 @@ impl Ongoing {
 impl Ongoing {
     /// What a redirection repeats.
     fn asked<'a>(&self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
-        let secure = self.client.facts.tls_version.is_some();
+        let secure = self.client.facts.tls.is_some();
         action::Asked { secure, authority: authority.to_str().unwrap_or_default(), path, query }
     }
 }

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::error::ProxyError;
 use super::generation::{RouteChain, Share};
 use crate::filter::Chain;
-use crate::observe::Reason;
+use crate::observe::{HandshakeFailure, Reason};
 
 /// One exchange, for metrics and logs.
 #[derive(Clone, Debug)]
@@ -82,6 +82,8 @@ pub trait Recorder {
     fn opened(&self);
     /// A client's connection is gone.
     fn closed(&self);
+    /// A client's connection ended before its TLS was established.
+    fn handshake_failed(&self, reason: HandshakeFailure);
     /// An exchange is over.
     fn record(&self, outcome: &Outcome);
 }

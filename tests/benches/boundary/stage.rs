@@ -162,8 +162,7 @@ fn facts() -> Facts {
             id: 7,
             remote: ([192, 0, 2, 1], 1234).into(),
             local: ([192, 0, 2, 2], 80).into(),
-            tls_version: None,
-            server_name: None,
+            tls: None,
         });
         static NAMES: (Rc<str>, Rc<str>) = ("route".into(), "upstream".into());
     }

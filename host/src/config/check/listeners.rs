@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::all;
+use super::{all, tls};
 use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
@@ -10,26 +10,44 @@ use crate::config::node::Node;
 pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
     let mut taken: Vec<SocketAddr> = Vec::new();
+    let mut encrypted: Vec<SocketAddr> = Vec::new();
     let listeners = all(&nodes, |node| {
-        let address = free_address(node, &taken)?;
+        let mut fields = Fields::of(node)?;
+        let place = fields.required("address");
+        let has_tls = fields.optional("tls");
+        fields.finish();
+        let tls = has_tls.as_ref().map(tls::tls);
+        let place = place?;
+        let address = free_address(&place, &taken)?;
+        // Whether a connection is encrypted is told by its address.
+        if encrypted.contains(&address) || (has_tls.is_some() && taken.contains(&address)) {
+            place.problem("a listener before it has this address: with \"tls\" it has to be another, port 0 or not");
+            return None;
+        }
         taken.push(address);
-        Some(Listener { address })
+        encrypted.extend(has_tls.map(|_| address));
+        Some(Listener {
+            address,
+            tls: match tls {
+                Some(tls) => Some(tls?),
+                None => None,
+            },
+        })
     })?;
     (!listeners.is_empty()).then_some(listeners)
 }
 
 pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {
     let taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    free_address(node, &taken)
-}
-
-/// The address of an object with an `address`, when no listener has it. Port 0 is free each time.
-fn free_address(node: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
     let mut fields = Fields::of(node)?;
     let place = fields.required("address");
     fields.finish();
-    let place = place?;
-    let address = address(&place)?;
+    free_address(&place?, &taken)
+}
+
+/// An address that no listener has. Port 0 is free each time.
+fn free_address(place: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
+    let address = address(place)?;
     if address.port() != 0 && taken.contains(&address) {
         place.problem("a listener before it has this address");
         return None;

@@ -10,9 +10,11 @@ mod listeners;
 mod matches;
 mod plugins;
 mod routes;
+mod tls;
 mod upstreams;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
@@ -60,6 +62,16 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
 fn all<'a, T>(nodes: &[Node<'a>], check: impl FnMut(&Node<'a>) -> Option<T>) -> Option<Vec<T>> {
     let checked: Vec<Option<T>> = nodes.iter().map(check).collect();
     checked.into_iter().collect()
+}
+
+/// The path of a file or directory; a relative one starts beside the configuration.
+fn path(node: &Node<'_>) -> Option<PathBuf> {
+    let text = node.text()?;
+    if text.value.is_empty() {
+        node.problem("must not be empty");
+        return None;
+    }
+    Some(node.document.base_dir.join(&*text.value))
 }
 
 /// The names that upstreams may be called by: those of faulty upstreams too, which are reported once, where they stand.

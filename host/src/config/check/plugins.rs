@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jsonc_parser::ast::Value;
 use minisign_verify::PublicKey;
 
-use super::all;
+use super::{all, path};
 use crate::config::Plugins;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
@@ -33,21 +33,12 @@ fn default_cache(node: &Node<'_>) -> Option<PathBuf> {
 pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
     let mut fields = Fields::of(node)?;
     let base_dir = node.document.base_dir;
-    let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| directory(&node));
+    let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| path(&node));
     let sha256 = fields.optional("sha256").map_or_else(|| Some(BTreeMap::new()), |node| pins(&node));
     let keys = fields.optional("keys").map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, key));
     let cache = fields.optional("cache").map_or_else(|| Some(default_cache(node)), |node| cache(&node));
     fields.finish();
     Some(Plugins { dir: dir?, sha256: sha256?, keys: keys?, cache: cache? })
-}
-
-fn directory(node: &Node<'_>) -> Option<PathBuf> {
-    let text = node.text()?;
-    if text.value.is_empty() {
-        node.problem("must not be empty");
-        return None;
-    }
-    Some(node.document.base_dir.join(&*text.value))
 }
 
 /// A directory, or `false` for none.
@@ -58,7 +49,7 @@ fn cache(node: &Node<'_>) -> Option<Option<PathBuf>> {
             node.problem("expected a directory, or false for no cache");
             None
         }
-        _ => directory(node).map(Some),
+        _ => path(node).map(Some),
     }
 }
 

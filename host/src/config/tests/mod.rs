@@ -1,6 +1,7 @@
 //! The configuration from the outside: texts in, checked values or problems out.
 
 mod accepted;
+mod listeners;
 mod references;
 mod refused;
 mod refused_actions;

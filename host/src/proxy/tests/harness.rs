@@ -15,7 +15,8 @@ use crate::config::{
     self, Action, Config, HeaderChanges, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol,
 };
 use crate::filter::FilterSource;
-use crate::listener::{Balance, DrainSignal, Sockets, Worker, bind_all};
+use crate::listener::{Balance, DrainSignal, Sockets, Terminations, Worker, bind_all};
+use crate::observe::HandshakeFailure;
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, Shares, WorkerGeneration};
 use crate::route::Router;
 use crate::upstream::{Tls, Upstreams};
@@ -125,7 +126,9 @@ impl Setup {
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);
         let (signal, drain) = DrainSignal::new();
-        let worker = Worker { index: 0, sockets, handed: handed.remove(0), balance, proxy, drain };
+        let tls = Terminations::default();
+        tls.set(std::iter::once((address, None)));
+        let worker = Worker { index: 0, sockets, handed: handed.remove(0), balance, tls, proxy, drain };
         Gateway { address, outcomes, drain: signal, worker: tokio::task::spawn_local(worker.run()) }
     }
 }
@@ -171,6 +174,7 @@ impl Recorder for Log {
     fn begin(&self, _route: Option<&Rc<str>>) {}
     fn opened(&self) {}
     fn closed(&self) {}
+    fn handshake_failed(&self, _reason: HandshakeFailure) {}
     fn record(&self, outcome: &Outcome) {
         self.0.borrow_mut().push(outcome.clone());
     }

@@ -183,12 +183,24 @@ fn address(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
 
 fn connection(exchange: &Exchange, name: &str) -> Option<Vec<u8>> {
     let facts = &exchange.facts.connection;
+    let tls = facts.tls.as_ref();
     match name {
-        "id" => number(facts.id),
-        // Clients do not show certificates here.
-        "mtls" => Some(vec![0]),
-        "requested_server_name" => Some(facts.server_name.as_ref()?.as_bytes().to_vec()),
-        "tls_version" => Some(facts.tls_version?.as_bytes().to_vec()),
-        _ => None,
+        "id" => return number(facts.id),
+        "mtls" => return Some(vec![u8::from(tls.is_some_and(|tls| tls.peer.is_some()))]),
+        _ => {}
     }
+    let tls = tls?;
+    let text = match name {
+        "requested_server_name" => tls.server_name.as_deref()?,
+        "tls_version" => tls.version,
+        "subject_local_certificate" => tls.local.as_ref()?.subject.as_deref()?,
+        "dns_san_local_certificate" => tls.local.as_ref()?.dns.as_deref()?,
+        "uri_san_local_certificate" => tls.local.as_ref()?.uri.as_deref()?,
+        "subject_peer_certificate" => tls.peer.as_ref()?.subject.as_deref()?,
+        "dns_san_peer_certificate" => tls.peer.as_ref()?.dns.as_deref()?,
+        "uri_san_peer_certificate" => tls.peer.as_ref()?.uri.as_deref()?,
+        "sha256_peer_certificate_digest" => &tls.peer.as_ref()?.sha256,
+        _ => return None,
+    };
+    Some(text.as_bytes().to_vec())
 }

@@ -1,0 +1,63 @@
+//! TLS of a listener as it is configured. The files that it names are read when a generation is built.
+
+use std::path::{Path, PathBuf};
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// What clients are shown, by the name that they ask for; the first is the default. Never empty.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is spoken (1.2).
+    pub min_version: TlsVersion,
+    /// What is offered above TLS, the preferred one first (HTTP/2, HTTP/1.1); never empty.
+    pub alpn: Vec<Alpn>,
+    /// Certificates of clients, when they are asked for.
+    pub client: Option<ClientCertificates>,
+}
+
+/// One certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// Names that it is for, lower-case: `api.example.com`, `*.example.com` (one label); empty: those in the certificate.
+    pub hosts: Vec<String>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TlsVersion {
+    /// `"1.2"` (RFC 5246)
+    #[default]
+    V12,
+    /// `"1.3"` (RFC 8446)
+    V13,
+}
+
+/// A protocol that is agreed on with TLS (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// `"h2"`
+    Http2,
+    /// `"http/1.1"`
+    Http11,
+}
+
+/// Which certificates of clients are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM: the authorities.
+    pub ca: PathBuf,
+    /// A client without a certificate is refused.
+    pub required: bool,
+}
+
+impl ListenerTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.certificates.iter().flat_map(|files| [&*files.certificate, &*files.key]);
+        pairs.chain(self.client.iter().map(|client| &*client.ca))
+    }
+}

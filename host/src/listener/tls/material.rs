@@ -1,0 +1,86 @@
+//! The files of a listener's TLS: read once, within bounds, so that what is checked is what is used.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+
+use super::Finding;
+use crate::config::ListenerTls;
+
+/// Most bytes of a PEM file. All public authorities together take a quarter of it.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What the files hold.
+pub(super) struct Material {
+    /// In the order of the configuration's certificates.
+    pub(super) pairs: Vec<Pair>,
+    pub(super) ca: Option<Vec<u8>>,
+}
+
+/// A certificate's file and its key's.
+pub(super) struct Pair {
+    pub(super) chain: Vec<u8>,
+    pub(super) key: Vec<u8>,
+}
+
+/// Digests of all files, in order.
+#[derive(PartialEq, Eq)]
+pub(super) struct Contents(Vec<[u8; 32]>);
+
+impl Material {
+    /// Reads every file.
+    ///
+    /// # Errors
+    /// Every file that cannot be read.
+    pub(super) fn read(config: &ListenerTls) -> Result<(Self, Contents), Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut digests = Vec::new();
+        let mut take = |path: &Path, place: String| match read(path) {
+            Ok(bytes) => {
+                digests.push(Sha256::digest(&bytes).into());
+                bytes
+            }
+            Err(message) => {
+                findings.push(Finding { place, message });
+                Vec::new()
+            }
+        };
+        let pairs = config.certificates.iter().enumerate().map(|(index, files)| Pair {
+            chain: take(&files.certificate, format!("certificates[{index}].certificate")),
+            key: take(&files.key, format!("certificates[{index}].key")),
+        });
+        let pairs = pairs.collect();
+        let ca = config.client.as_ref().map(|client| take(&client.ca, "client.ca".to_owned()));
+        if findings.is_empty() { Ok((Self { pairs, ca }, Contents(digests))) } else { Err(findings) }
+    }
+}
+
+/// All certificates of a PEM file.
+///
+/// # Errors
+/// There is none, or the file is broken.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot be read as PEM: {error}"))?;
+    if all.is_empty() { Err("has no certificate in PEM form".to_owned()) } else { Ok(all) }
+}
+
+/// Reads a regular file whole.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("cannot read the file: {error}");
+    // Opening a named pipe would wait for a writer, perhaps for ever.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("cannot read the file: it is none".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("larger than {} MiB", FILE_BYTES_MAX / (1024 * 1024)));
+    }
+    Ok(bytes)
+}
