@@ -1,5 +1,6 @@
 //! TLS of the listeners in a generation: made from the files as they are on disk; what is unchanged is kept.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,7 +32,9 @@ pub(super) fn load(loaded: &Loaded, previous: Option<&Generation>, problems: &mu
             let path = format!("listeners[{index}].tls.{}", finding.place);
             loaded.origins.file_problem(&path, finding.message.as_str())
         };
-        let known = previous.into_iter().flat_map(|old| old.tls.listeners.iter().flatten());
+        // That of the same address first, for it has given the sessions that clients will come back with.
+        let known = known(previous, |address| address == listener.address)
+            .chain(known(previous, |address| address != listener.address));
         let made = listener.tls.as_ref().map(|tls| Termination::load(tls, known)).transpose();
         match made {
             Ok(made) => {
@@ -43,4 +46,13 @@ pub(super) fn load(loaded: &Loaded, previous: Option<&Generation>, problems: &mu
         }
     }
     all
+}
+
+/// What the generation before had at those addresses.
+fn known(
+    previous: Option<&Generation>,
+    wanted: impl Fn(SocketAddr) -> bool,
+) -> impl Iterator<Item = &Arc<Termination>> {
+    let pairs = previous.into_iter().flat_map(|old| old.config.listeners.iter().zip(&old.tls.listeners));
+    pairs.filter(move |(listener, _)| wanted(listener.address)).filter_map(|(_, tls)| tls.as_ref())
 }

@@ -47,7 +47,7 @@ impl Identity {
     pub(super) fn new(chain: &[u8], key: &[u8], hosts: &[String], provider: &CryptoProvider) -> Result<Self, Fault> {
         let chain = material::certificates(chain).map_err(Fault::Certificate)?;
         let not_one = |error: &dyn std::fmt::Display| Fault::Certificate(format!("is no certificate: {error}"));
-        let first = chain.first().ok_or_else(|| Fault::Certificate(String::new()))?;
+        let first = chain.first().ok_or_else(|| Fault::Certificate(material::NO_CERTIFICATE.to_owned()))?;
         let certificate = Certificate::from_der(first).map_err(|error| not_one(&error))?;
         let facts = Arc::new(facts_of(first, Some(&certificate)));
         let names = if hosts.is_empty() {

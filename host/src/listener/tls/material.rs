@@ -14,6 +14,9 @@ use crate::config::ListenerTls;
 /// Most bytes of a PEM file. All public authorities together take a quarter of it.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Said of a file without a certificate.
+pub(super) const NO_CERTIFICATE: &str = "has no certificate in PEM form";
+
 /// What the files hold.
 pub(super) struct Material {
     /// In the order of the configuration's certificates.
@@ -67,7 +70,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
     let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("cannot be read as PEM: {error}"))?;
-    if all.is_empty() { Err("has no certificate in PEM form".to_owned()) } else { Ok(all) }
+    if all.is_empty() { Err(NO_CERTIFICATE.to_owned()) } else { Ok(all) }
 }
 
 /// Reads a regular file whole.
