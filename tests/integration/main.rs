@@ -47,3 +47,4 @@ mod tls;
 mod tls_clients;
 mod tls_files;
 mod upgrade;
+mod upstreams;

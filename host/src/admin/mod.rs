@@ -19,6 +19,7 @@ pub use server::serve;
 
 use crate::observe::{self, FilterLedger, GatewayLedger};
 use crate::state::State;
+use crate::state::targets::TargetReport;
 
 /// What the admin API shows, in parts that are alive while it looks.
 pub struct Admin {
@@ -48,7 +49,8 @@ pub trait Status: Send + Sync {
 type Answer = Response<Full<Bytes>>;
 
 const JSON: &str = "application/json";
-const PATHS: [&str; 5] = ["/livez", "/readyz", "/metrics", "/api/v1/filters", "/api/v1/generation"];
+const PATHS: [&str; 6] =
+    ["/livez", "/readyz", "/metrics", "/api/v1/filters", "/api/v1/generation", "/api/v1/upstreams"];
 
 impl Admin {
     /// Answers one request. Bodies of requests are not read.
@@ -67,6 +69,7 @@ impl Admin {
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/api/v1/filters" => json(StatusCode::OK, &filters::describe(&self.status.filters())),
+            "/api/v1/upstreams" => json(StatusCode::OK, &upstreams(&self.state)),
             "/api/v1/generation" => json(StatusCode::OK, &self.status.generation()),
             _ => json(StatusCode::NOT_FOUND, &json!({ "error": "no such path", "paths": PATHS })),
         }
@@ -87,6 +90,19 @@ impl Admin {
             Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
         }
     }
+}
+
+/// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests.
+fn upstreams(state: &State) -> Value {
+    let target = |report: TargetReport| {
+        let how = match (report.failing, report.ejected) {
+            (true, _) => "failing",
+            (false, true) => "left_out",
+            (false, false) => "well",
+        };
+        json!({ "upstream": &*report.upstream, "target": report.target, "state": how })
+    };
+    json!({ "targets": state.targets.report().into_iter().map(target).collect::<Vec<_>>() })
 }
 
 fn json(status: StatusCode, value: &Value) -> Answer {

@@ -5,6 +5,7 @@
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
 pub mod action;
+pub mod balance;
 pub mod capabilities;
 mod check;
 mod compact;
@@ -35,6 +36,7 @@ use http::HeaderValue;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, Redirect, Retry};
+pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
@@ -91,12 +93,20 @@ pub struct Plugins {
 pub struct Upstream {
     /// Its name.
     pub name: Arc<str>,
-    /// Where requests go, round robin; never empty.
+    /// Where requests go; never empty.
     pub targets: Vec<Target>,
     /// HTTP version spoken to the targets.
     pub protocol: UpstreamProtocol,
     /// Limit for establishing a connection (default 5 s).
     pub connect_timeout: Duration,
+    /// Which target gets a request.
+    pub balance: Balance,
+    /// How targets are asked whether they are well, if they are.
+    pub health: Option<HealthCheck>,
+    /// When targets are left out for failing requests.
+    pub ejection: Ejection,
+    /// Most requests under way at a time, over all workers, if there is a limit.
+    pub max_requests: Option<usize>,
 }
 
 /// One place to send requests.
@@ -108,6 +118,25 @@ pub struct Target {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Its share of the requests, against those of the others of its priority; 0 for none.
+    pub weight: u32,
+    /// Targets of a higher number get requests only when none of a lower one can take them.
+    pub priority: u32,
+}
+
+impl fmt::Display for Target {
+    /// `host:port`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Target {
+    /// Whether another one is the same place, whatever its share.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+    }
 }
 
 /// HTTP version spoken to an upstream.

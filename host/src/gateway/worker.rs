@@ -224,6 +224,7 @@ impl Worker {
             &generation.config.upstreams,
             previous.as_ref().map(|previous| &*previous.upstreams),
             &self.shared.tls,
+            &self.shared.state.targets,
         );
         let old = std::mem::take(&mut self.filters);
         self.filters = self.entries(&generation, &upstreams, &old);

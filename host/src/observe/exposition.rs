@@ -16,6 +16,7 @@ use super::histogram::Distribution;
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
 use crate::state::store::Usage;
+use crate::state::targets::TargetReport;
 
 /// The media type of what [`render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +32,7 @@ pub fn render(gateway: &GatewayLedger, filters: &[Arc<FilterLedger>], state: &St
         filters: merged(filters),
         guests: state.metrics.families(),
         stores: state.store.usage(),
+        targets: state.targets.report(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
@@ -43,6 +45,7 @@ struct Everything {
     filters: Vec<FilterSnapshot>,
     guests: Vec<Family>,
     stores: Vec<Usage>,
+    targets: Vec<TargetReport>,
 }
 
 impl fmt::Debug for Everything {
@@ -59,6 +62,7 @@ impl Collector for Everything {
         callbacks(&mut page, &self.filters)?;
         instances(&mut page, &self.filters)?;
         stores(&mut page, &self.stores)?;
+        targets(&mut page, &self.targets)?;
         self.guests.iter().try_for_each(|family| guest(&mut page, family))
     }
 }
@@ -118,6 +122,14 @@ fn traffic(page: &mut Page<'_>, gateway: &GatewaySnapshot) -> fmt::Result {
         upstream.errors().into_iter().map(move |(reason, count)| (labels(reason.as_str()), count))
     });
     page.counter("upstream_errors", "Requests to upstreams that failed", errors)
+}
+
+fn targets(page: &mut Page<'_>, targets: &[TargetReport]) -> fmt::Result {
+    let labels = |report: &TargetReport| {
+        vec![("upstream", Cow::Owned(report.upstream.to_string())), ("target", Cow::Owned(report.target.clone()))]
+    };
+    let gets = targets.iter().map(|report| (labels(report), i64::from(!report.failing && !report.ejected)));
+    page.gauge("upstream_target_usable", "Whether a target gets requests: 0 while it fails checks or is left out", gets)
 }
 
 fn callbacks(page: &mut Page<'_>, filters: &[FilterSnapshot]) -> fmt::Result {

@@ -70,13 +70,17 @@ pub(super) async fn http2(
     Ok((sender, address))
 }
 
-/// `host:port`, as errors name a target.
-pub(super) fn name(target: &config::Target) -> String {
-    format!("{}:{}", target.host, target.port)
+/// Connects, and TLS where the target has it; then closes again.
+pub(super) async fn reach(
+    target: &config::Target,
+    tls: &Tls,
+    protocol: config::UpstreamProtocol,
+) -> Result<(), UpstreamError> {
+    transport(target, tls, protocol).await.map(drop)
 }
 
 fn failed(target: &config::Target, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UpstreamError {
-    UpstreamError::Connect { target: name(target), error: error.into() }
+    UpstreamError::Connect { target: target.to_string(), error: error.into() }
 }
 
 async fn transport(
@@ -124,7 +128,7 @@ async fn resolve(target: &config::Target) -> Result<Vec<SocketAddr>, UpstreamErr
         return Ok(vec![SocketAddr::new(address, target.port)]);
     }
     let addresses = tokio::net::lookup_host((host, target.port)).await;
-    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: name(target), error })
+    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: target.to_string(), error })
 }
 
 impl AsyncRead for Transport {

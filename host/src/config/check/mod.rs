@@ -3,6 +3,7 @@
 //! A check answers `None` once it has reported a problem; its caller goes on with the other parts first.
 
 mod actions;
+mod balance;
 mod capabilities;
 mod filters;
 mod limits;

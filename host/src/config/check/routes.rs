@@ -140,7 +140,7 @@ pub(super) fn plain_host(node: &Node<'_>) -> Option<String> {
 }
 
 /// A `host` header as it is sent, port included.
-fn host(node: &Node<'_>) -> Option<String> {
+pub(super) fn host(node: &Node<'_>) -> Option<String> {
     let text = node.text()?;
     match Authority::parse(&text.value) {
         Ok(Authority { host, port: Some(port) }) => Some(format!("{host}:{port}")),

@@ -3,15 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{all, word};
+use jsonc_parser::ast::Value;
+
+use super::{all, balance, word};
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
-use crate::config::{Target, Upstream, UpstreamProtocol};
+use crate::config::{Balance, Ejection, Target, Upstream, UpstreamProtocol};
 use crate::route::host::Authority;
 
 /// Limit for establishing a connection: a target on the same continent answers within a second, one lost packet costs
 /// another one or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest bound of requests under way that makes sense.
+const MAX_REQUESTS: u64 = 1_000_000;
+/// Largest weight of a target.
+const WEIGHT: u64 = 1_000_000;
+/// Highest number of a priority.
+const PRIORITY: u64 = 127;
 
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
@@ -39,17 +48,42 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let connect_timeout = fields
         .optional("connect_timeout")
         .map_or(Some(CONNECT_TIMEOUT), |node| node.duration(Duration::from_millis(1)..=Duration::from_secs(600)));
+    let balance = fields.optional("balance").map_or(Some(Balance::default()), |node| balance::balance(&node));
+    let health = fields.optional("health").map_or(Some(None), |node| balance::health(&node).map(Some));
+    let ejection = fields.optional("eject").map_or(Some(Ejection::default()), |node| balance::ejection(&node));
+    let max_requests =
+        fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     fields.finish();
     Some(Upstream {
         name: name.as_ref().into(),
         targets: targets?,
         protocol: protocol?,
         connect_timeout: connect_timeout?,
+        balance: balance?,
+        health: health?,
+        ejection: ejection?,
+        max_requests: max_requests?,
     })
 }
 
-/// Reads `http://host[:port]` or `https://host[:port]`, perhaps with a slash at the end.
+/// A URL, or `{"url": …, "weight": …, "priority": …}`.
 fn target(node: &Node<'_>) -> Option<Target> {
+    if !matches!(node.value, Value::Object(_)) {
+        return url(node);
+    }
+    let mut fields = Fields::of(node)?;
+    let target = fields.required("url").and_then(|node| url(&node));
+    let number = |node: Option<Node<'_>>, default: u64, most: u64| {
+        u32::try_from(node.map_or(Some(default), |node| node.integer(0..=most))?).ok()
+    };
+    let weight = number(fields.optional("weight"), 1, WEIGHT);
+    let priority = number(fields.optional("priority"), 0, PRIORITY);
+    fields.finish();
+    Some(Target { weight: weight?, priority: priority?, ..target? })
+}
+
+/// Reads `http://host[:port]` or `https://host[:port]`, perhaps with a slash at the end.
+fn url(node: &Node<'_>) -> Option<Target> {
     let text = node.text()?;
     let Some((scheme, rest)) = text.value.split_once("://") else {
         let whole = format!("http://{}", text.value);
@@ -77,6 +111,8 @@ fn target(node: &Node<'_>) -> Option<Target> {
             // Brackets belong to the URL, not to the address that is resolved.
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: port.unwrap_or(if tls { 443 } else { 80 }),
+            weight: 1,
+            priority: 0,
         }),
         Err(error) => {
             node.problem(format!("{error}: {}", text.shown));

@@ -6,6 +6,7 @@ mod references;
 mod refused;
 mod refused_actions;
 mod refused_matches;
+mod refused_upstreams;
 mod schemas;
 mod words;
 

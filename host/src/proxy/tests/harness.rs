@@ -19,6 +19,7 @@ use crate::listener::{Balance, DrainSignal, Sockets, Terminations, Worker, bind_
 use crate::observe::HandshakeFailure;
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, Shares, WorkerGeneration};
 use crate::route::Router;
+use crate::state::targets::Health;
 use crate::upstream::{Tls, Upstreams};
 
 /// A wait that only a failing test sees the end of.
@@ -72,12 +73,22 @@ impl Setup {
         }
     }
     fn config(&self) -> Config {
-        let target = |address: &SocketAddr| Target { tls: false, host: address.ip().to_string(), port: address.port() };
+        let target = |address: &SocketAddr| Target {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            weight: 1,
+            priority: 0,
+        };
         let upstream = config::Upstream {
             name: "origin".into(),
             targets: self.origins.iter().map(target).collect(),
             protocol: self.protocol,
             connect_timeout: Duration::from_secs(5),
+            balance: config::Balance::default(),
+            health: None,
+            ejection: config::Ejection::default(),
+            max_requests: None,
         };
         let route = Route {
             name: "all".into(),
@@ -104,7 +115,7 @@ impl Setup {
     /// Starts it on this thread.
     pub(super) fn start(self) -> Gateway {
         let config = Arc::new(self.config());
-        let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap());
+        let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap(), &Health::default());
         let entry = entry();
         let filters = || FilterList::new(self.filters.iter().map(|filter| (&entry, Rc::clone(filter))));
         let generation = Rc::new(WorkerGeneration {
