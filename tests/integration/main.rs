@@ -39,4 +39,8 @@ mod sandbox;
 mod shutdown;
 mod swap;
 mod swap_files;
+mod tcp;
+mod tcp_ends;
+mod tcp_envoy;
+mod tcp_faults;
 mod tidy;

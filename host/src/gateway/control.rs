@@ -42,7 +42,7 @@ pub(super) fn serve(
     let workers = Workers::start(first, &state, &metrics, &alarm).context("cannot start the workers")?;
     let mut reloader =
         Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(first), status, metrics };
-    let addresses = reloader.publish(Arc::clone(first))?;
+    let urls = reloader.publish(Arc::clone(first))?;
     let admin = Admin {
         state,
         metrics: Arc::clone(&reloader.metrics),
@@ -53,7 +53,7 @@ pub(super) fn serve(
         let admin = serve_admin(admin_socket, admin)?;
         let reloader = Arc::new(Mutex::new(reloader));
         watch_files(path, first, &reloader)?;
-        announce(&addresses, admin);
+        announce(&urls, admin);
         control(&reloader, &mut alarms).await
     })?;
     Ok(())
@@ -87,14 +87,14 @@ impl Reloader {
     }
 
     /// Hands a finished generation to every worker and waits until all have taken it over.
-    fn publish(&mut self, generation: Arc<Generation>) -> Result<Vec<SocketAddr>> {
+    fn publish(&mut self, generation: Arc<Generation>) -> Result<Vec<String>> {
         let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
         let gone = self.listening.gone(&generation.config);
         self.listening.update(&bound, &gone);
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.actual).collect();
+        let urls: Vec<String> = bound.iter().map(|bound| bound.url.clone()).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
-        for address in &addresses {
-            info!(%address, "Listening.");
+        for url in &urls {
+            info!(url, "Listening.");
         }
         let (old, new) = (&self.current.config, &generation.config);
         if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
@@ -110,7 +110,7 @@ impl Reloader {
         self.status.published(&generation);
         self.metrics.reload_succeeded(generation.number);
         self.current = generation;
-        Ok(addresses)
+        Ok(urls)
     }
 
     /// Goes back to the version of a plugin before, if there is one: instances of this one only die.
@@ -219,13 +219,13 @@ fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<Socke
 }
 
 /// Tells on standard output where requests go; the last line says that they are served.
-fn announce(addresses: &[SocketAddr], admin: Option<SocketAddr>) {
+fn announce(urls: &[String], admin: Option<SocketAddr>) {
     // Whoever reads both streams sees what led here before the word that it is done.
     crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
     let mut text = String::new();
-    for address in addresses {
-        text.push_str(&format!("listening http://{address}\n"));
+    for url in urls {
+        text.push_str(&format!("listening {url}\n"));
     }
     if let Some(address) = admin {
         text.push_str(&format!("admin http://{address}\n"));

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
-use super::balance::{Balance, Handed, Open};
+use super::balance::{Balance, Handed, Open, Origin};
 use super::drain::Drain;
 use super::serve::serve;
+use super::tcp;
 use crate::proxy::Proxy;
 
 /// How long accepting rests when the process has no more file descriptors, or as many connections as it may have.
@@ -68,18 +69,20 @@ impl Worker {
                             listener: TcpListener::from_std(listener)?,
                             balance: Arc::clone(&balance),
                             index,
+                            configured,
                             proxy: Rc::clone(&proxy),
                             accepted: accepted.clone(),
                         };
                         accepting.start(configured, acceptor);
                     }
                 }
-                Some((stream, remote, open)) = arriving.recv() => {
-                    start(&mut connections, stream, remote, open, &proxy, &drain);
+                Some(Accepted { stream, origin, open }) = arriving.recv() => {
+                    start(&mut connections, stream, origin, open, &proxy, &drain);
                 }
-                Some(Handed { stream, remote, open }) = handed.recv() => {
+                Some(Handed { stream, origin, open }) = handed.recv() => {
+                    let remote = origin.remote;
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => start(&mut connections, stream, remote, open, &proxy, &drain),
+                        Ok(stream) => start(&mut connections, stream, origin, open, &proxy, &drain),
                         Err(error) => debug!(%error, %remote, "Connection lost."),
                     }
                 }
@@ -103,7 +106,7 @@ impl Worker {
 fn start(
     connections: &mut JoinSet<()>,
     stream: TcpStream,
-    remote: SocketAddr,
+    Origin { configured, remote }: Origin,
     open: Open,
     proxy: &Rc<Proxy>,
     drain: &Drain,
@@ -117,7 +120,10 @@ fn start(
     };
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        serve(stream, remote, local, proxy, drain).await;
+        match proxy.generation().tcp.get(&configured).cloned() {
+            Some(service) => tcp::serve(stream, remote, local, service, proxy, drain).await,
+            None => serve(stream, remote, local, proxy, drain).await,
+        }
         drop(open);
     });
 }
@@ -154,13 +160,22 @@ impl Accepting {
     }
 }
 
+/// A connection for this worker.
+struct Accepted {
+    stream: TcpStream,
+    origin: Origin,
+    open: Open,
+}
+
 /// Accepts on one listener.
 struct Acceptor {
     listener: TcpListener,
     balance: Arc<Balance>,
     index: usize,
+    /// The listener's address in the configuration.
+    configured: SocketAddr,
     proxy: Rc<Proxy>,
-    accepted: mpsc::Sender<(TcpStream, SocketAddr, Open)>,
+    accepted: mpsc::Sender<Accepted>,
 }
 
 impl Acceptor {
@@ -196,9 +211,10 @@ impl Acceptor {
     }
     /// Gives a connection to the worker with the fewest. `Err`: this worker is ending.
     async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
+        let origin = Origin { configured: self.configured, remote };
         let open = self.balance.place(self.index);
         if open.worker == self.index {
-            return self.accepted.send((stream, remote, open)).await.map_err(drop);
+            return self.accepted.send(Accepted { stream, origin, open }).await.map_err(drop);
         }
         let stream = match stream.into_std() {
             Ok(stream) => stream,
@@ -207,11 +223,14 @@ impl Acceptor {
                 return Ok(());
             }
         };
-        let Err(refused) = self.balance.hand_over(Handed { stream, remote, open }) else { return Ok(()) };
-        let Handed { stream, remote, open } = refused;
+        let Err(refused) = self.balance.hand_over(Handed { stream, origin, open }) else { return Ok(()) };
+        let Handed { stream, origin, open } = refused;
         drop(open);
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.accepted.send((stream, remote, self.balance.count(self.index))).await.map_err(drop),
+            Ok(stream) => {
+                let open = self.balance.count(self.index);
+                self.accepted.send(Accepted { stream, origin, open }).await.map_err(drop)
+            }
             Err(error) => {
                 debug!(%error, %remote, "Connection lost.");
                 Ok(())

@@ -1,5 +1,6 @@
 //! Sockets → requests: binds, accepts, spreads connections over the workers, serves HTTP/1.1 and cleartext HTTP/2 with their
-//! limits and timeouts, drains. What a request is answered with is the proxy's business.
+//! limits and timeouts, drains. Connections of TCP listeners go on as bytes. What a request is answered with, and what becomes of the
+//! bytes, is the proxy's business.
 
 mod accept;
 mod balance;
@@ -9,6 +10,7 @@ mod drain;
 mod io;
 mod serve;
 mod strict;
+mod tcp;
 
 pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};

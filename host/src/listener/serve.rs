@@ -37,6 +37,11 @@ const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// Numbers connections in this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
+/// The number of a new connection, unique in this process.
+pub(super) fn next_id() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAddr, proxy: Rc<Proxy>, drain: Drain) {
     let _counted = proxy.count_connection();
@@ -45,13 +50,7 @@ pub(super) async fn serve(stream: TcpStream, remote: SocketAddr, local: SocketAd
         debug!(%error, %remote, "Connection lost.");
         return;
     }
-    let client = Client::new(ConnectionFacts {
-        id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
-        remote,
-        local,
-        tls_version: None,
-        server_name: None,
-    });
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls_version: None, server_name: None });
     let mut draining = drain.clone();
     let first = tokio::select! {
         first = tokio::time::timeout(config.limits.header_timeout, Ahead::read(&stream)) => first,

@@ -12,6 +12,7 @@ pub mod logging;
 pub mod output;
 mod reason;
 mod sharded;
+mod tcp;
 mod traffic;
 
 pub use exposition::{CONTENT_TYPE, render};
@@ -19,4 +20,5 @@ pub use filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES, PhaseSn
 pub use gateway::{GatewayLedger, SwapResult};
 pub use histogram::Distribution;
 pub use reason::Reason;
+pub use tcp::{TcpEnd, TcpLedger};
 pub use traffic::{RouteLedger, UpstreamLedger};

@@ -1,8 +1,11 @@
 //! What a worker serves with: one generation's routes, chains and upstreams.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::tcp::TcpService;
 use crate::config::{Config, FilterEntry, Match};
 use crate::filter::FilterSource;
 use crate::route::{RequestView, Router};
@@ -23,6 +26,8 @@ pub struct WorkerGeneration {
     pub unrouted: FilterList,
     /// Where requests go.
     pub upstreams: Rc<Upstreams>,
+    /// What becomes of the connections of TCP listeners, by the listener's configured address.
+    pub tcp: BTreeMap<SocketAddr, Rc<TcpService>>,
 }
 
 /// A route on one worker.

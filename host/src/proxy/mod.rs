@@ -11,6 +11,7 @@ mod generation;
 mod local;
 mod record;
 mod request_id;
+pub mod tcp;
 mod unread;
 mod validate;
 
@@ -36,6 +37,7 @@ pub use generation::{FilterList, Filters, RouteChain, WorkerGeneration};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
+pub use tcp::TcpService;
 pub use validate::BadRequest;
 
 use crate::config::Route;

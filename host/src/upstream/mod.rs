@@ -20,6 +20,7 @@ use std::sync::Arc;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
+use tokio::net::TcpStream;
 
 pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
@@ -73,6 +74,12 @@ impl Upstream {
         &self.config.name
     }
 
+    /// Whether it carries bytes alone.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Tcp
+    }
+
     /// Whether requests go out over HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
@@ -100,7 +107,8 @@ impl Upstream {
             // `targets` is never empty: the configuration has at least one.
             let target = &self.targets[first.wrapping_add(tried) % self.targets.len()];
             let sent = match self.config.protocol {
-                UpstreamProtocol::Http1 => target.send_http1(request).await,
+                // No request comes to an upstream for TCP: the configuration and callouts see to that.
+                UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => target.send_http1(request).await,
                 UpstreamProtocol::Http2 => Box::pin(target.send_http2(request)).await,
             };
             address.set(target.address());
@@ -112,6 +120,26 @@ impl Upstream {
                     tried += 1;
                 }
                 Err(Unsent { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    /// Opens a connection for bytes to the next target in turn, or to another one when that does not take it.
+    ///
+    /// # Errors
+    /// No target takes it: what the last one said.
+    pub async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        let first = self.next.get();
+        self.next.set(first.wrapping_add(1));
+        let mut tried = 1;
+        loop {
+            // `targets` is never empty: the configuration has at least one.
+            match self.targets[first.wrapping_add(tried) % self.targets.len()].connect_tcp().await {
+                Err(error) if tried < self.targets.len() => {
+                    tracing::warn!(%error, upstream = %self.config.name, "Target failed, the next one is tried.");
+                    tried += 1;
+                }
+                connected => return connected,
             }
         }
     }

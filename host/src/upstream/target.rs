@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connect;
@@ -99,6 +100,14 @@ impl Target {
                 return Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error())));
             }
             request = self.again(error, spare).map_err(Unsent::lost)?;
+        }
+    }
+
+    /// Opens a connection for bytes as they are.
+    pub(super) async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        match tokio::time::timeout(self.connect_timeout, connect::tcp(&self.config)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
         }
     }
 

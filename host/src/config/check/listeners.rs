@@ -2,34 +2,44 @@
 
 use std::net::SocketAddr;
 
-use super::all;
+use super::{UpstreamNames, all, tcp};
 use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 
-pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
+pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
     let mut taken: Vec<SocketAddr> = Vec::new();
     let listeners = all(&nodes, |node| {
-        let address = free_address(node, &taken)?;
+        let mut fields = Fields::of(node)?;
+        let place = fields.required("address");
+        let tcp = fields.optional("tcp").map(|node| tcp::service(&node, upstreams));
+        fields.finish();
+        let address = free_address(&place?, &taken)?;
         taken.push(address);
-        Some(Listener { address })
+        Some(Listener {
+            address,
+            tcp: match tcp {
+                Some(tcp) => Some(tcp?),
+                None => None,
+            },
+        })
     })?;
+    tcp::alone(&nodes, &listeners)?;
     (!listeners.is_empty()).then_some(listeners)
 }
 
 pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {
     let taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    free_address(node, &taken)
-}
-
-/// The address of an object with an `address`, when no listener has it. Port 0 is free each time.
-fn free_address(node: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
     let mut fields = Fields::of(node)?;
     let place = fields.required("address");
     fields.finish();
-    let place = place?;
-    let address = address(&place)?;
+    free_address(&place?, &taken)
+}
+
+/// An address, when no listener has it. Port 0 is free each time.
+fn free_address(place: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
+    let address = address(place)?;
     if address.port() != 0 && taken.contains(&address) {
         place.problem("a listener before it has this address");
         return None;

@@ -5,6 +5,7 @@ mod references;
 mod refused;
 mod refused_matches;
 mod schemas;
+mod tcp;
 mod words;
 
 use std::collections::HashMap;

@@ -109,6 +109,7 @@ impl Setup {
                 filters: filters(),
             }],
             unrouted: filters(),
+            tcp: BTreeMap::new(),
             upstreams,
             config,
         });
