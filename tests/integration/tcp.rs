@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use sluicegate_tests::origin::answer as answer_of;
 use sluicegate_tests::tcp::Tcp;
 use sluicegate_tests::{Gateway, Origin, RawOrigin, Site, guests, one_route, one_tcp, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -149,6 +150,24 @@ async fn a_new_connection_waits_until_its_filters_let_it_go_on() {
         let gateway = gateway(&origin, &json!([later, tcp(&json!({ "downstream": ["uppercase"] }))])).await;
         assert_eq!(Tcp::to(&gateway).await.ask("hello").await, "HELLO");
         seen.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_callout_decides_about_a_new_connection() {
+    let origin = RawOrigin::echo().await;
+    for (status, answer) in [(200, "hello"), (403, "")] {
+        let judge = Origin::start(move |_| async move { answer_of(status, "") }).await;
+        let mut filter = tcp(&json!({ "new_connection": ["pause", { "ask": "judge" }] }));
+        filter["upstreams"] = json!(["judge"]);
+        let mut config = one_tcp(&origin.tcp_url(), &json!([filter]));
+        config["upstreams"]["judge"] = json!({ "targets": [judge.url()] });
+        let gateway = Site::new(&config).tcp_script().start().await;
+        let mut client = Tcp::to(&gateway).await;
+        client.write("hello").await;
+        client.shut().await;
+        assert_eq!(client.rest().await.0, answer);
+        assert_eq!(judge.count(), 1);
     }
 }
 

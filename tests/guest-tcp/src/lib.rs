@@ -44,6 +44,8 @@ enum Step {
     /// The next tick resumes both directions.
     ResumeLater,
     Close,
+    /// Asks that upstream; its answer 200 resumes the connection, any other closes it.
+    Ask(String),
     Trap,
     Loop,
     Uppercase,
@@ -150,6 +152,11 @@ impl Turn<'_> {
             Step::Resume => hostcalls::resume_downstream().expect("the host takes it"),
             Step::ResumeLater => drop(self.connection.waiting.borrow_mut().insert(self.connection.id)),
             Step::Close => hostcalls::close_downstream().expect("the host takes it"),
+            Step::Ask(upstream) => {
+                let head = vec![(":method", "GET"), (":path", "/"), (":authority", "a")];
+                let wait = Duration::from_secs(5);
+                hostcalls::dispatch_http_call(upstream, head, None, vec![], wait).expect("the host takes it");
+            }
             Step::Trap => panic!("told to"),
             Step::Loop => loop {
                 std::hint::black_box(());
@@ -227,6 +234,12 @@ fn word(peer: PeerType) -> &'static str {
 }
 
 impl Context for Connection {
+    fn on_http_call_response(&mut self, _token: u32, _headers: usize, _body: usize, _trailers: usize) {
+        match self.get_http_call_response_header(":status").as_deref() {
+            Some("200") => hostcalls::resume_downstream().expect("the host takes it"),
+            _ => hostcalls::close_downstream().expect("the host takes it"),
+        }
+    }
     fn on_done(&mut self) -> bool {
         self.perform("done", &self.script.done, None, true);
         true
