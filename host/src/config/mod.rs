@@ -66,13 +66,27 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// One listening address. HTTP/1.1 and HTTP/2 on the same port: by prior knowledge in cleartext, by ALPN in TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One listening address. HTTP/1.1 and HTTP/2 on the same port (by prior knowledge in cleartext, by ALPN in TLS), unless `tcp` says
+/// otherwise.
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
     /// Cleartext without.
     pub tls: Option<ListenerTls>,
+    /// Connections carry bytes instead of HTTP.
+    pub tcp: Option<TcpService>,
+}
+
+/// What becomes of the connections of a TCP listener. No other listener has its address, port 0 included.
+#[derive(Clone, Debug)]
+pub struct TcpService {
+    /// Name of the upstream (exists, and carries bytes without TLS).
+    pub upstream: Arc<str>,
+    /// The filters that a connection's bytes pass.
+    pub filters: Vec<FilterEntry>,
+    /// A connection on which no byte moves for that long is closed (default 1 h).
+    pub idle_timeout: Duration,
 }
 
 /// Where plugins come from.
@@ -147,6 +161,8 @@ pub enum UpstreamProtocol {
     Http1,
     /// `"http2"`: prior knowledge on cleartext, ALPN `h2` on TLS.
     Http2,
+    /// Bytes alone: the targets are `tcp://host:port`. Only TCP listeners lead there.
+    Tcp,
 }
 
 /// One filter of a chain: a plugin with its configuration. `Debug` leaves out what may hold secrets.

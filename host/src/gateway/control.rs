@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::generation::{Builder, Change, Generation};
-use super::sockets::{Bound, Listening};
+use super::sockets::Listening;
 use super::status::GatewayStatus;
 use super::watch;
 use super::worker::{Adoption, Workers};
@@ -40,7 +40,7 @@ pub(super) fn serve(
     let workers = Workers::start(first, &state, &metrics, &alarm).context("cannot start the workers")?;
     let mut reloader =
         Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(first), status, metrics };
-    let addresses = reloader.publish(Arc::clone(first))?;
+    let urls = reloader.publish(Arc::clone(first))?;
     let admin = Admin {
         state,
         metrics: Arc::clone(&reloader.metrics),
@@ -51,7 +51,7 @@ pub(super) fn serve(
         let admin = serve_admin(admin_socket, admin)?;
         let reloader = Arc::new(Mutex::new(reloader));
         watch_files(&reloader)?;
-        announce(&addresses, admin);
+        announce(&urls, admin);
         control(&reloader, &mut alarms).await
     })?;
     Ok(())
@@ -89,10 +89,10 @@ impl Reloader {
         let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
         let gone = self.listening.gone(&generation.config);
         self.listening.update(&bound, &gone);
-        let addresses: Vec<String> = bound.iter().map(Bound::url).collect();
+        let urls: Vec<String> = bound.iter().map(|bound| bound.url.clone()).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
-        for address in &addresses {
-            info!(%address, "Listening.");
+        for url in &urls {
+            info!(url, "Listening.");
         }
         let (old, new) = (&self.current.config, &generation.config);
         if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
@@ -111,7 +111,7 @@ impl Reloader {
         self.status.published(&generation);
         self.metrics.reload_succeeded(generation.number);
         self.current = generation;
-        Ok(addresses)
+        Ok(urls)
     }
 
     /// Goes back to the version of a plugin before, if there is one: instances of this one only die.
@@ -219,13 +219,13 @@ fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<Socke
 }
 
 /// Tells on standard output where requests go; the last line says that they are served.
-fn announce(addresses: &[String], admin: Option<SocketAddr>) {
+fn announce(urls: &[String], admin: Option<SocketAddr>) {
     // Whoever reads both streams sees what led here before the word that it is done.
     crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
     let mut text = String::new();
-    for address in addresses {
-        text.push_str(&format!("listening {address}\n"));
+    for url in urls {
+        text.push_str(&format!("listening {url}\n"));
     }
     if let Some(address) = admin {
         text.push_str(&format!("admin http://{address}\n"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::library::Library;
 use super::tls::{self, ListenersTls};
 use super::watch::{self, Snapshot, Watched};
-use crate::config::{self, Config, FilterEntry, Loaded, Problem, Problems};
+use crate::config::{self, Config, FilterEntry, Listener, Loaded, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
@@ -24,6 +24,8 @@ pub(super) struct Generation {
     pub(super) global: Vec<Arc<FilterSpec>>,
     /// The filters of each route, in the order of the configuration's routes.
     pub(super) routes: Vec<Vec<Arc<FilterSpec>>>,
+    /// The filters of each listener's TCP connections, in the order of the configuration's listeners; none for HTTP.
+    pub(super) tcp: Vec<Vec<Arc<FilterSpec>>>,
     /// Plugins in use, by name.
     pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// What building it took, per plugin that was not in use before or changed.
@@ -46,9 +48,9 @@ pub(super) struct Change {
 }
 
 impl Generation {
-    /// Every filter entry: the global ones, then those of the routes.
+    /// Every filter entry: the global ones, then those of the routes and of TCP listeners.
     pub(super) fn specs(&self) -> impl Iterator<Item = &Arc<FilterSpec>> {
-        self.global.iter().chain(self.routes.iter().flatten())
+        self.global.iter().chain(self.routes.iter().flatten()).chain(self.tcp.iter().flatten())
     }
 }
 
@@ -87,11 +89,12 @@ impl Builder {
         let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
+        let tcp: Vec<_> = loaded.config.listeners.iter().map(|listener| assembly.tcp_specs(listener)).collect();
         let mut problems = assembly.problems;
         let mut configure = BTreeMap::new();
         // Guests are started only when everything else is right: their words about a broken configuration would mislead.
         if problems.is_empty() {
-            for spec in global.iter().chain(routes.iter().flatten()) {
+            for spec in global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()) {
                 self.prove(spec, previous, &loaded, &mut configure, &mut problems);
             }
         }
@@ -108,6 +111,7 @@ impl Builder {
             config: Arc::new(loaded.config),
             global,
             routes,
+            tcp,
             plugins,
             withdrawn: self.library.withdrawn(),
             tls,
@@ -194,6 +198,19 @@ impl Assembly<'_> {
         entries.iter().filter_map(|entry| self.spec(entry)).collect()
     }
 
+    fn tcp_specs(&mut self, listener: &Listener) -> Vec<Arc<FilterSpec>> {
+        let entries = listener.tcp.as_ref().map_or(&[][..], |tcp| &tcp.filters);
+        for entry in entries {
+            let Some(plugin) = self.plugins.get(&entry.plugin).filter(|plugin| !plugin.takes_connections()) else {
+                continue;
+            };
+            let message =
+                format!("plugin \"{}\" is no filter for TCP: it has no callback for connections", plugin.name);
+            self.problems.push(self.loaded.origins.plugin_problem(&entry.path, message, None));
+        }
+        self.specs(entries)
+    }
+
     /// `None` when the plugin is not there, which has been reported.
     fn spec(&mut self, entry: &FilterEntry) -> Option<Arc<FilterSpec>> {
         let plugin = self.plugins.get(&entry.plugin)?;
@@ -248,7 +265,9 @@ impl Assembly<'_> {
 
 /// All filter entries of a configuration.
 pub(super) fn entries(config: &Config) -> impl Iterator<Item = &FilterEntry> {
-    config.filters.iter().chain(config.routes.iter().flat_map(|route| &route.filters))
+    let tcp = config.listeners.iter().filter_map(|listener| listener.tcp.as_ref());
+    let routed = config.routes.iter().flat_map(|route| &route.filters);
+    config.filters.iter().chain(routed).chain(tcp.flat_map(|tcp| &tcp.filters))
 }
 
 fn changes(

@@ -1,6 +1,7 @@
 //! The worker threads: each serves with its own sockets, its own upstream connections and its own instance of every filter.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
+use crate::filter::tcp::TcpSource;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
-use crate::proxy::{FilterList, Proxy, RouteChain, Shares, WorkerGeneration};
+use crate::proxy::{FilterList, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
 use crate::state::State;
 use crate::upstream::{Tls, Upstreams, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
@@ -330,6 +332,7 @@ impl Worker {
             })
         });
         WorkerGeneration {
+            tcp: self.tcp(generation, upstreams),
             routes: routes.collect(),
             unrouted: list(None),
             config: Arc::clone(config),
@@ -338,10 +341,33 @@ impl Worker {
         }
     }
 
-    /// Every spec of the generation has an entry, made just before.
+    /// What becomes of the connections of each TCP listener.
+    fn tcp(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> BTreeMap<SocketAddr, Rc<TcpService>> {
+        let config = &generation.config;
+        let services = config.listeners.iter().zip(&generation.tcp).filter_map(|(listener, specs)| {
+            let (tcp, name) = (listener.tcp.as_ref()?, listener.address.to_string());
+            let sources = specs.iter().filter_map(|spec| Some(self.filter(spec)? as Rc<dyn TcpSource>));
+            let service = TcpService {
+                ledger: self.shared.metrics.tcp(&name),
+                listener: Rc::from(name),
+                upstream: Rc::clone(upstreams.get(&tcp.upstream)?),
+                sources: sources.collect(),
+                idle_timeout: tcp.idle_timeout,
+                buffer_limit: config.limits.buffer_bytes,
+            };
+            Some((listener.address, Rc::new(service)))
+        });
+        services.collect()
+    }
+
     fn source(&self, spec: &Arc<FilterSpec>) -> Option<Rc<dyn FilterSource>> {
+        Some(self.filter(spec)? as Rc<dyn FilterSource>)
+    }
+
+    /// Every spec of the generation has an entry, made just before.
+    fn filter(&self, spec: &Arc<FilterSpec>) -> Option<Rc<WorkerFilter>> {
         let entry = self.filters.iter().find(|entry| Arc::ptr_eq(&entry.spec, spec))?;
-        Some(Rc::clone(&entry.filter) as Rc<dyn FilterSource>)
+        Some(Rc::clone(&entry.filter))
     }
 }
 

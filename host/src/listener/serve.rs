@@ -41,6 +41,11 @@ const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// Numbers connections in this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
+/// The number of a new connection, unique in this process.
+pub(super) fn next_id() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(
     stream: TcpStream,
@@ -62,8 +67,7 @@ pub(super) async fn serve(
         () = draining.wait() => return,
     };
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
-    let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    let client = Client::new(ConnectionFacts { id, remote, local, tls });
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls });
     let progress = Rc::<Progress>::default();
     let io = TokioIo::new(ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
@@ -106,8 +110,7 @@ async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>,
         Some(tls) => match Box::pin(tls.accept(stream, timeout)).await {
             Ok(Secured { stream, facts, http2 }) => (Socket::Tls(Box::new(stream)), Some(http2), Some(facts)),
             Err(refused) => {
-                proxy.handshake_failed(refused.reason);
-                debug!(error = %refused, reason = refused.reason.as_str(), %remote, "TLS handshake failed.");
+                refused.tell(proxy, remote);
                 return None;
             }
         },
@@ -123,7 +126,7 @@ async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>,
     }
 }
 
-fn lost(error: &io::Error, remote: SocketAddr) {
+pub(super) fn lost(error: &io::Error, remote: SocketAddr) {
     debug!(%error, %remote, "Connection lost.");
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES};
 use super::gateway::{GatewayLedger, GatewaySnapshot};
 use super::histogram::Distribution;
+use super::tcp;
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
 use crate::state::store::Usage;
@@ -59,6 +60,7 @@ impl Collector for Everything {
         let mut page = Page(encoder);
         process(&mut page, &self.gateway)?;
         traffic(&mut page, &self.gateway)?;
+        tcp::write(&mut page, &self.gateway.tcp)?;
         callbacks(&mut page, &self.filters)?;
         instances(&mut page, &self.filters)?;
         stores(&mut page, &self.stores)?;
@@ -137,7 +139,7 @@ fn callbacks(page: &mut Page<'_>, filters: &[FilterSnapshot]) -> fmt::Result {
     let mut calls = Vec::new();
     for filter in filters {
         for ((_, word), phase) in PHASES.into_iter().zip(&filter.phases) {
-            // A filter has a few callbacks of the seven; series that never move would be noise.
+            // A filter has a few of the callbacks; series that never move would be noise.
             if phase.duration.count() == 0 {
                 continue;
             }
@@ -202,7 +204,7 @@ fn guest(page: &mut Page<'_>, family: &Family) -> fmt::Result {
     })
 }
 
-type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// The labels that every metric of a filter has.
 fn of(filter: &FilterSnapshot) -> Labels<'_> {
@@ -226,16 +228,16 @@ fn merged(filters: &[Arc<FilterLedger>]) -> Vec<FilterSnapshot> {
     merged.into_values().collect()
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Writes families, one after the other; the gateway's own get their prefix here.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// A counter; `_total` is added to its name.
-    fn counter<'a>(
+    pub(super) fn counter<'a>(
         &mut self,
         name: &str,
         help: &str,
@@ -246,7 +248,7 @@ impl Page<'_> {
         })
     }
 
-    fn gauge<'a>(
+    pub(super) fn gauge<'a>(
         &mut self,
         name: &str,
         help: &str,

@@ -14,6 +14,7 @@ mod generation;
 mod local;
 mod record;
 mod request_id;
+pub mod tcp;
 mod unread;
 mod upgrade;
 mod validate;
@@ -41,6 +42,7 @@ pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
+pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 

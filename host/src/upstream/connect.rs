@@ -93,7 +93,7 @@ async fn transport(
         return Ok((Transport::Plain(stream), address));
     }
     let config = match protocol {
-        config::UpstreamProtocol::Http1 => &tls.http1,
+        config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &tls.http1,
         config::UpstreamProtocol::Http2 => &tls.http2,
     };
     let server =
@@ -107,7 +107,7 @@ async fn transport(
 }
 
 /// Connects to the first address of the name that accepts.
-async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+pub(super) async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in resolve(target).await? {
         match TcpStream::connect(address).await {

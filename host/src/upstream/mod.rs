@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Request, Response, StatusCode};
+use tokio::net::TcpStream;
 
 use balance::Balancer;
 pub use body::{BodyError, RequestBody, ResponseBody};
@@ -118,6 +119,12 @@ impl Upstream {
         &self.config.name
     }
 
+    /// Whether it carries bytes alone.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Tcp
+    }
+
     /// Whether requests go out over HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
@@ -186,6 +193,36 @@ impl Upstream {
         match admitted.place <= most {
             true => Ok(Some(admitted)),
             false => Err(UpstreamError::TooMany { upstream: self.name().to_string() }),
+        }
+    }
+
+    /// Opens a connection for bytes to the target whose turn it is, or to another one when that does not take it. What balancing
+    /// by a key looks at, connections do not have.
+    ///
+    /// # Errors
+    /// No target takes it: what the last one said.
+    pub async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        let mut tried = Vec::new();
+        let mut failure = None;
+        loop {
+            let place = self.balancer.choose(None, &tried);
+            let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
+                return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
+            };
+            match target.connect_tcp().await {
+                Ok(connected) => {
+                    if let Some(target) = self.balancer.health.all.get(place) {
+                        target.succeeded();
+                    }
+                    return Ok(connected);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
+                    self.note_failure(place, &error);
+                    tried.push(place);
+                    failure = Some(error);
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connect;
@@ -61,7 +62,8 @@ impl Target {
     pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
         self.adapt(&mut request).map_err(|error| Unsent::lost(error.into()))?;
         match self.protocol {
-            UpstreamProtocol::Http1 => self.send_http1(request).await,
+            // No request comes to an upstream for TCP but health checks: the configuration and callouts see to that.
+            UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => self.send_http1(request).await,
             UpstreamProtocol::Http2 => Box::pin(self.send_http2(request)).await,
         }
     }
@@ -73,7 +75,7 @@ impl Target {
 
     /// Writes the request in the target's protocol: HTTP/2 has the authority in the target instead of `host`.
     fn adapt(&self, request: &mut Request<RequestBody>) -> Result<(), http::Error> {
-        if self.protocol == UpstreamProtocol::Http1 {
+        if self.protocol != UpstreamProtocol::Http2 {
             *request.version_mut() = Version::HTTP_11;
             // The HTTP library takes a GET for bodiless unless it is told.
             if matches!(*request.method(), Method::GET | Method::HEAD)
@@ -144,6 +146,14 @@ impl Target {
                 return Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error())));
             }
             request = self.again(error, spare).map_err(Unsent::lost)?;
+        }
+    }
+
+    /// Opens a connection for bytes as they are.
+    pub(super) async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        match tokio::time::timeout(self.connect_timeout, connect::tcp(&self.config)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
         }
     }
 

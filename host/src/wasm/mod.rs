@@ -6,7 +6,7 @@
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
-//! | `contexts`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
+//! | `contexts`, `connections`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
 //! | `report` | what a file is, for people |
 //!
 //! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
@@ -16,6 +16,7 @@
 mod breaker;
 mod cache;
 mod callouts;
+mod connections;
 mod contexts;
 mod engine;
 mod epochs;

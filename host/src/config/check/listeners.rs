@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{all, tls};
+use super::{UpstreamNames, all, tcp, tls};
 use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 
-pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
+pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
     let mut taken: Vec<SocketAddr> = Vec::new();
     let mut encrypted: Vec<SocketAddr> = Vec::new();
@@ -15,8 +15,9 @@ pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
         let mut fields = Fields::of(node)?;
         let place = fields.required("address");
         let has_tls = fields.optional("tls");
+        let tcp = fields.optional("tcp").map(|node| tcp::service(&node, upstreams));
         fields.finish();
-        let tls = has_tls.as_ref().map(tls::tls);
+        let tls = has_tls.as_ref().map(|node| tls::tls(node, tcp.is_some()));
         let place = place?;
         let address = free_address(&place, &taken)?;
         // Whether a connection is encrypted is told by its address.
@@ -28,12 +29,17 @@ pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
         encrypted.extend(has_tls.map(|_| address));
         Some(Listener {
             address,
+            tcp: match tcp {
+                Some(tcp) => Some(tcp?),
+                None => None,
+            },
             tls: match tls {
                 Some(tls) => Some(tls?),
                 None => None,
             },
         })
     })?;
+    tcp::alone(&nodes, &listeners)?;
     (!listeners.is_empty()).then_some(listeners)
 }
 

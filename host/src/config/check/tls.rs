@@ -12,18 +12,23 @@ use crate::route::host::Authority;
 /// Offered when the file does not say.
 const DEFAULT_ALPN: [Alpn; 2] = [Alpn::Http2, Alpn::Http11];
 
-pub(super) fn tls(node: &Node<'_>) -> Option<ListenerTls> {
+/// `tcp`: bytes are carried, whose protocol nobody asks for.
+pub(super) fn tls(node: &Node<'_>, tcp: bool) -> Option<ListenerTls> {
     let mut fields = Fields::of(node)?;
     let certificates = fields.required("certificates").and_then(|node| all(&node.some_elements()?, certificate));
     let versions = [("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)];
     let min_version = fields.optional("min_version").map(|node| word(&node, &versions));
-    let alpn = fields.optional("alpn").map(|node| all(&node.some_elements()?, protocol));
+    let alpn = if tcp { None } else { fields.optional("alpn").map(|node| all(&node.some_elements()?, protocol)) };
     let client = fields.optional("client").map(|node| client(&node));
     fields.finish();
     Some(ListenerTls {
         certificates: certificates.filter(|certificates| !certificates.is_empty())?,
         min_version: min_version.unwrap_or_else(|| Some(TlsVersion::default()))?,
-        alpn: alpn.unwrap_or_else(|| Some(DEFAULT_ALPN.to_vec())).filter(|alpn| !alpn.is_empty())?,
+        alpn: if tcp {
+            Vec::new()
+        } else {
+            alpn.unwrap_or_else(|| Some(DEFAULT_ALPN.to_vec())).filter(|alpn| !alpn.is_empty())?
+        },
         client: match client {
             Some(client) => Some(client?),
             None => None,

@@ -42,9 +42,10 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         node.problem_at(member.key_span, &node.path, message, None);
     }
     let mut fields = Fields::of(node)?;
-    let targets = fields.required("targets").and_then(|node| all(&node.some_elements()?, target));
+    let place = fields.required("targets");
+    let targets = place.as_ref().and_then(|node| all(&node.some_elements()?, target));
     let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
-    let protocol = fields.optional("protocol").map_or(Some(UpstreamProtocol::Http1), |node| word(&node, &protocols));
+    let said = fields.optional("protocol").map(|node| (word(&node, &protocols), node));
     let connect_timeout = fields
         .optional("connect_timeout")
         .map_or(Some(CONNECT_TIMEOUT), |node| node.duration(Duration::from_millis(1)..=Duration::from_secs(600)));
@@ -54,9 +55,21 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let max_requests =
         fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     fields.finish();
+    let (targets, schemes): (Vec<_>, Vec<_>) = targets?.into_iter().unzip();
+    let protocol = if schemes.iter().all(|scheme| *scheme != Scheme::Tcp) {
+        said.map_or(Some(UpstreamProtocol::Http1), |(protocol, _)| protocol)
+    } else if schemes.iter().any(|scheme| *scheme != Scheme::Tcp) {
+        place?.problem("targets are all tcp:// or none is");
+        None
+    } else if let Some((_, said)) = said {
+        said.problem("an upstream of tcp:// targets has no HTTP version");
+        None
+    } else {
+        Some(UpstreamProtocol::Tcp)
+    };
     Some(Upstream {
         name: name.as_ref().into(),
-        targets: targets?,
+        targets,
         protocol: protocol?,
         connect_timeout: connect_timeout?,
         balance: balance?,
@@ -66,8 +79,16 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     })
 }
 
+/// What is spoken to a target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Tcp,
+}
+
 /// A URL, or `{"url": …, "weight": …, "priority": …}`.
-fn target(node: &Node<'_>) -> Option<Target> {
+fn target(node: &Node<'_>) -> Option<(Target, Scheme)> {
     if !matches!(node.value, Value::Object(_)) {
         return url(node);
     }
@@ -79,11 +100,12 @@ fn target(node: &Node<'_>) -> Option<Target> {
     let weight = number(fields.optional("weight"), 1, WEIGHT);
     let priority = number(fields.optional("priority"), 0, PRIORITY);
     fields.finish();
-    Some(Target { weight: weight?, priority: priority?, ..target? })
+    let (target, scheme) = target?;
+    Some((Target { weight: weight?, priority: priority?, ..target }, scheme))
 }
 
-/// Reads `http://host[:port]` or `https://host[:port]`, perhaps with a slash at the end.
-fn url(node: &Node<'_>) -> Option<Target> {
+/// Reads `http://host[:port]`, `https://host[:port]` or `tcp://host:port`, perhaps with a slash at the end.
+fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
     let text = node.text()?;
     let Some((scheme, rest)) = text.value.split_once("://") else {
         let whole = format!("http://{}", text.value);
@@ -92,11 +114,12 @@ fn url(node: &Node<'_>) -> Option<Target> {
         node.problem_suggesting(message, suggestion);
         return None;
     };
-    let tls = match scheme.to_ascii_lowercase().as_str() {
-        "http" => false,
-        "https" => true,
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        "tcp" => Scheme::Tcp,
         _ => {
-            node.problem(format!("expected the scheme http or https, found {}", text.shown));
+            node.problem(format!("expected the scheme http, https or tcp, found {}", text.shown));
             return None;
         }
     };
@@ -105,18 +128,23 @@ fn url(node: &Node<'_>) -> Option<Target> {
         node.problem(format!("a target has no path and no query, found {}", text.shown));
         return None;
     }
-    match Authority::parse(authority) {
-        Ok(Authority { host, port }) => Some(Target {
-            tls,
-            // Brackets belong to the URL, not to the address that is resolved.
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: port.unwrap_or(if tls { 443 } else { 80 }),
-            weight: 1,
-            priority: 0,
-        }),
+    let Authority { host, port } = match Authority::parse(authority) {
+        Ok(authority) => authority,
         Err(error) => {
             node.problem(format!("{error}: {}", text.shown));
-            None
+            return None;
         }
-    }
+    };
+    let usual = match scheme {
+        Scheme::Http => Some(80),
+        Scheme::Https => Some(443),
+        Scheme::Tcp => None,
+    };
+    let Some(port) = port.or(usual) else {
+        node.problem(format!("a tcp:// target needs a port, found {}", text.shown));
+        return None;
+    };
+    // Brackets belong to the URL, not to the address that is resolved.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some((Target { tls: scheme == Scheme::Https, host, port, weight: 1, priority: 0 }, scheme))
 }

@@ -8,6 +8,7 @@ mod refused_actions;
 mod refused_matches;
 mod refused_upstreams;
 mod schemas;
+mod tcp;
 mod words;
 
 use std::collections::HashMap;

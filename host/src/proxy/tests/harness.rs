@@ -126,6 +126,7 @@ impl Setup {
                 filters: filters(),
             }],
             unrouted: filters(),
+            tcp: BTreeMap::new(),
             upstreams,
             config,
         });
