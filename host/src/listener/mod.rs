@@ -10,6 +10,9 @@ mod io;
 mod serve;
 mod strict;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use strict::fuzz;
+
 pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};
 pub use bind::{bind, bind_all};

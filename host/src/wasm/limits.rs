@@ -11,6 +11,13 @@ pub(super) const STARTUP_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) const DEADLINE_STEPS: u32 = 10;
 /// Largest module that is compiled, bytes. Go modules reach 21 MB.
 pub(super) const MODULE_BYTES: usize = 32 << 20;
+/// Branches of one function, and targets of its tables of branches, each with the values that it hands on: the compiler's work
+/// grows with their square. Those of Go and Rust have some thousands.
+pub(super) const BRANCHES: u64 = 50_000;
+/// Local variables of one function: the compiler's memory grows with their number times that of the branches.
+pub(super) const FUNCTION_LOCALS: u64 = 10_000;
+/// Local variables of all functions: a module declares any number in three bytes, and each costs the compiler time.
+pub(super) const LOCALS: u64 = 8_000_000;
 /// Elements of a table: Go modules have some ten thousand functions in it.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
 /// Bytes of one log line; the rest of it is cut.

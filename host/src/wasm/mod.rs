@@ -15,12 +15,15 @@
 
 mod breaker;
 mod callouts;
+mod complexity;
 mod contexts;
 mod engine;
 mod epochs;
 mod exports;
 mod fault;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host_state;
 mod hostcalls;
 mod instance;
@@ -33,6 +36,8 @@ mod pairs;
 mod queues;
 mod report;
 mod running;
+#[cfg(any(test, fuzzing))]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;

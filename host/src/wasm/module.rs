@@ -12,7 +12,7 @@ use wasmtime::{ExternType, InstancePre, Linker, Module};
 use super::fault::Abort;
 use super::host_state::HostState;
 use super::limits::MODULE_BYTES;
-use super::{PluginError, exports, hostcalls, manifest};
+use super::{PluginError, complexity, exports, hostcalls, manifest};
 use crate::config::PauseMeaning;
 use crate::config::capabilities::{self, AREAS, Capabilities, area};
 use crate::filter::Callbacks;
@@ -62,6 +62,7 @@ impl Plugin {
 /// See [`super::Engine::load`].
 pub(super) fn load(engine: &wasmtime::Engine, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
     check_envelope(bytes)?;
+    complexity::check(bytes)?;
     let sections = manifest::read(bytes)?;
     let started = Instant::now();
     let module = Module::new(engine, bytes).map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;

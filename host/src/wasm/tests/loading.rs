@@ -84,6 +84,41 @@ fn a_broken_module_is_refused_with_what_is_wrong() {
 }
 
 #[test]
+fn a_module_that_would_keep_the_compiler_busy_is_refused() {
+    let function = |text: &str| module(&format!("{MEMORY}{MALLOC}{CALLBACK}{text}"));
+    let values = "i32 ".repeat(500);
+    let pairs = "(if (type $wide) (i32.const 1) (then) (else))".repeat(100);
+    let constants = "(i32.const 0)".repeat(500);
+    for (text, expected) in [
+        (
+            format!("(func (local {}))", "i64 ".repeat(10_001)),
+            "it declares too many local variables: more than 10000 in a function, or 8000000 in all",
+        ),
+        (
+            format!("(func (local {}))", "i64 ".repeat(9_000)).repeat(900),
+            "it declares too many local variables: more than 10000 in a function, or 8000000 in all",
+        ),
+        (
+            format!("(func {})", "(block (br 0))".repeat(26_000)),
+            "its function 2 (not counting imports) branches more than 50000 times",
+        ),
+        (
+            format!(
+                "(type $wide (func (param {values}) (result {values}))) (func (result {values}) {constants}{pairs})"
+            ),
+            "its function 2 (not counting imports) branches more than 50000 times",
+        ),
+        (
+            format!("(func (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(50_001)),
+            "its function 2 (not counting imports) branches more than 50000 times",
+        ),
+    ] {
+        assert_eq!(refusal(&function(&text)), expected);
+    }
+    assert!(engine().load("large", &function(&format!("(func {})", "(block (br 0))".repeat(2_000)))).is_ok());
+}
+
+#[test]
 fn a_module_that_is_cut_off_anywhere_is_refused() {
     let whole = Guest::new().on("proxy_on_log", "").wasm();
     for end in (0..whole.len()).step_by(97) {
