@@ -5,10 +5,20 @@
 use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeSectionReader};
 
 use super::PluginError;
-use super::limits::{BRANCHES, FUNCTION_LOCALS, LOCALS};
+use super::limits::{BRANCHES, BRANCHES_TIMES_LOCALS, FUNCTION_LOCALS, LOCALS, LOOPS, NESTED_LOOPS};
 
-/// Parameters and results of a type, together.
+/// Parameters and results of every type, together.
 type Arities = Vec<u64>;
+
+/// What the compiler's work on one function grows with.
+#[derive(Debug, Default)]
+struct Weight {
+    locals: u64,
+    /// Branches and their targets, each with the values that it hands on.
+    branches: u64,
+    loops: u64,
+    nested_loops: u64,
+}
 
 /// Refuses what would take too long to compile. What cannot be read is left for the compiler to refuse.
 ///
@@ -20,19 +30,17 @@ pub(super) fn check(module: &[u8]) -> Result<(), PluginError> {
         match payload {
             Ok(Payload::TypeSection(types)) => arities = read_types(types),
             Ok(Payload::CodeSectionEntry(body)) => {
-                let own = count_locals(&body).unwrap_or(0);
-                locals += own;
-                if own > FUNCTION_LOCALS || locals > LOCALS {
-                    return Err(PluginError(format!(
-                        "it declares too many local variables: more than {FUNCTION_LOCALS} in a function, or {LOCALS} in all"
-                    )));
-                }
-                if count_branches(&body, &arities).unwrap_or(0) > BRANCHES {
-                    return Err(PluginError(format!(
-                        "its function {functions} (not counting imports) branches more than {BRANCHES} times"
-                    )));
-                }
+                let weight = Weight::of(&body, &arities).unwrap_or_default();
+                weight.check().map_err(|what| {
+                    PluginError(format!(
+                        "its function {functions} (not counting imports) would keep the compiler busy: {what}"
+                    ))
+                })?;
                 functions += 1;
+                locals += weight.locals;
+                if locals > LOCALS {
+                    return Err(PluginError(format!("its functions have more than {LOCALS} local variables")));
+                }
             }
             Ok(_) => {}
             Err(_) => break,
@@ -50,28 +58,54 @@ fn read_types(types: TypeSectionReader<'_>) -> Arities {
     types.flat_map(|group| group.into_types().map(|ty| arity(&ty)).collect::<Vec<_>>()).collect()
 }
 
-fn count_locals(body: &FunctionBody<'_>) -> Option<u64> {
-    body.get_locals_reader().ok()?.into_iter().try_fold(0, |sum, group| Some(sum + u64::from(group.ok()?.0)))
-}
-
-/// Branches and their targets, each with the values that it hands on.
-fn count_branches(body: &FunctionBody<'_>, arities: &Arities) -> Option<u64> {
-    let mut operators = body.get_operators_reader().ok()?;
-    let (mut branches, mut widest) = (0, 0);
-    while !operators.eof() {
-        branches += match operators.read().ok()? {
-            Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } => {
+impl Weight {
+    /// Reads a function; `None` when it cannot be read.
+    fn of(body: &FunctionBody<'_>, arities: &Arities) -> Option<Self> {
+        let mut weight = Self::default();
+        for group in body.get_locals_reader().ok()? {
+            weight.locals += u64::from(group.ok()?.0);
+        }
+        let mut operators = body.get_operators_reader().ok()?;
+        // Whether each block that is open is a loop; and the most values that any block has had.
+        let (mut open, mut depth, mut widest) = (Vec::new(), 0, 0);
+        while !operators.eof() {
+            let operator = operators.read().ok()?;
+            if let Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } = operator {
                 let arity = match blockty {
                     BlockType::FuncType(index) => arities.get(usize::try_from(index).ok()?).copied().unwrap_or(0),
                     BlockType::Empty | BlockType::Type(_) => 0,
                 };
                 widest = arity.max(widest);
-                1 + arity
+                weight.branches += 1 + arity;
+                let is_loop = matches!(operator, Operator::Loop { .. });
+                open.push(is_loop);
+                weight.loops += u64::from(is_loop);
+                depth += u64::from(is_loop);
+                weight.nested_loops = depth.max(weight.nested_loops);
             }
-            Operator::Else | Operator::Br { .. } | Operator::BrIf { .. } => 1 + widest,
-            Operator::BrTable { targets } => (1 + widest) * (1 + u64::from(targets.len())),
-            _ => 0,
-        };
+            match operator {
+                Operator::End => depth -= u64::from(open.pop().unwrap_or(false)),
+                Operator::Else | Operator::Br { .. } | Operator::BrIf { .. } => weight.branches += 1 + widest,
+                Operator::BrTable { targets } => weight.branches += (1 + widest) * (1 + u64::from(targets.len())),
+                _ => {}
+            }
+        }
+        Some(weight)
     }
-    Some(branches)
+    /// What of it is beyond its bound.
+    fn check(&self) -> Result<(), String> {
+        let product = self.branches.saturating_mul(self.locals);
+        for (number, most, what) in [
+            (self.locals, FUNCTION_LOCALS, "local variables"),
+            (self.branches, BRANCHES, "branches"),
+            (product, BRANCHES_TIMES_LOCALS, "branches times local variables"),
+            (self.loops, LOOPS, "loops"),
+            (self.nested_loops, NESTED_LOOPS, "loops inside each other"),
+        ] {
+            if number > most {
+                return Err(format!("{number} {what}, more than {most}"));
+            }
+        }
+        Ok(())
+    }
 }

@@ -85,37 +85,39 @@ fn a_broken_module_is_refused_with_what_is_wrong() {
 
 #[test]
 fn a_module_that_would_keep_the_compiler_busy_is_refused() {
-    let function = |text: &str| module(&format!("{MEMORY}{MALLOC}{CALLBACK}{text}"));
     let values = "i32 ".repeat(500);
-    let pairs = "(if (type $wide) (i32.const 1) (then) (else))".repeat(100);
-    let constants = "(i32.const 0)".repeat(500);
-    for (text, expected) in [
+    let wide = format!(
+        "(type $wide (func (param {values}) (result {values}))) (func (result {values}) {} {})",
+        "(i32.const 0)".repeat(500),
+        "(if (type $wide) (i32.const 1) (then) (else))".repeat(100),
+    );
+    let locals = |count: usize| format!("(local {})", "i64 ".repeat(count));
+    let branches = |count: usize| "(block (br 0))".repeat(count / 2);
+    let (nested, ends) = ("(loop ".repeat(201), ")".repeat(201));
+    for (function, expected) in [
+        (format!("(func {})", locals(10_001)), "10001 local variables, more than 10000"),
+        (format!("(func {})", branches(25_002)), "25002 branches, more than 25000"),
+        (wide, "200200 branches, more than 25000"),
         (
-            format!("(func (local {}))", "i64 ".repeat(10_001)),
-            "it declares too many local variables: more than 10000 in a function, or 8000000 in all",
+            format!("(func (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(25_001)),
+            "25002 branches, more than 25000",
         ),
         (
-            format!("(func (local {}))", "i64 ".repeat(9_000)).repeat(900),
-            "it declares too many local variables: more than 10000 in a function, or 8000000 in all",
+            format!("(func {} {})", locals(1000), branches(5002)),
+            "5002000 branches times local variables, more than 5000000",
         ),
-        (
-            format!("(func {})", "(block (br 0))".repeat(26_000)),
-            "its function 2 (not counting imports) branches more than 50000 times",
-        ),
-        (
-            format!(
-                "(type $wide (func (param {values}) (result {values}))) (func (result {values}) {constants}{pairs})"
-            ),
-            "its function 2 (not counting imports) branches more than 50000 times",
-        ),
-        (
-            format!("(func (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(50_001)),
-            "its function 2 (not counting imports) branches more than 50000 times",
-        ),
+        (format!("(func {})", "(loop)".repeat(2001)), "2001 loops, more than 2000"),
+        (format!("(func {nested}{ends})"), "201 loops inside each other, more than 200"),
     ] {
-        assert_eq!(refusal(&function(&text)), expected);
+        let said = refusal(&module(&format!("{MEMORY}{MALLOC}{CALLBACK}{function}")));
+        let expected = format!("its function 2 (not counting imports) would keep the compiler busy: {expected}");
+        assert_eq!(said, expected);
     }
-    assert!(engine().load("large", &function(&format!("(func {})", "(block (br 0))".repeat(2_000)))).is_ok());
+    let many = format!("(func {})", locals(9_000)).repeat(900);
+    let said = refusal(&module(&format!("{MEMORY}{MALLOC}{CALLBACK}{many}")));
+    assert_eq!(said, "its functions have more than 8000000 local variables");
+    let large = format!("(func {} {})", locals(1000), branches(2000));
+    assert!(engine().load("large", &module(&format!("{MEMORY}{MALLOC}{CALLBACK}{large}"))).is_ok());
 }
 
 #[test]
