@@ -30,14 +30,13 @@ pub(super) const PROGRAM_BYTES: usize = 4096;
 pub(super) const PROGRAM: &str = "program";
 
 /// Callbacks whose answer the program chooses, with their number of parameters.
-const ANSWERING: [(&str, usize); 7] = [
+const ANSWERING: [(&str, usize); 6] = [
     ("proxy_on_request_headers", 3),
     ("proxy_on_request_body", 3),
     ("proxy_on_request_trailers", 2),
     ("proxy_on_response_headers", 3),
     ("proxy_on_response_body", 3),
     ("proxy_on_response_trailers", 2),
-    ("proxy_on_done", 1),
 ];
 /// Callbacks without an answer.
 const SILENT: [(&str, usize); 10] = [
@@ -80,6 +79,8 @@ const INTERPRETER: &str = r#"
     (global.set $end (i32.add (i32.const 65536) (local.get $size)))
     (i32.const 1))
   (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $run)) (i32.const 1))
+  (func (export "proxy_on_done") (param i32) (result i32)
+    (i32.or (call $run) (i32.ge_u (global.get $at) (global.get $end))))
   (func $byte (result i32)
     (if (i32.ge_u (global.get $at) (global.get $end)) (then (return (i32.const 0))))
     (i32.load8_u (global.get $at))
