@@ -13,6 +13,7 @@ mod bodies;
 mod broken_configs;
 mod capabilities;
 mod check_verb;
+mod client_address;
 mod client_gone;
 mod compile_cache;
 mod conformance;

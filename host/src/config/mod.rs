@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use ipnet::IpNet;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, Redirect, Retry};
@@ -76,6 +77,10 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Connections carry bytes instead of HTTP.
     pub tcp: Option<TcpService>,
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Whose `x-forwarded-*` fields are believed.
+    pub trusted_proxies: Arc<[IpNet]>,
 }
 
 /// What becomes of the connections of a TCP listener. No other listener has its address, port 0 included.

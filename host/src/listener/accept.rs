@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
+use super::arrived::Arrived;
 use super::balance::{Balance, Handed, Open, Origin};
 use super::drain::Drain;
 use super::serve::serve;
@@ -120,9 +121,11 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let Accepted { stream, origin: Origin { configured, remote }, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        match proxy.generation().tcp.get(&configured).cloned() {
-            Some(service) => tcp::serve(stream, remote, tls, service, proxy, drain).await,
-            None => serve(stream, remote, tls, proxy, drain).await,
+        if let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await {
+            match proxy.generation().tcp.get(&configured).cloned() {
+                Some(service) => tcp::serve(arrived, service, proxy, drain).await,
+                None => serve(arrived, proxy, drain).await,
+            }
         }
         drop(open);
     });

@@ -3,17 +3,22 @@
 //! bytes, is the proxy's business.
 
 mod accept;
+mod arrived;
 mod balance;
 mod bind;
 pub mod descriptors;
 mod drain;
 mod http1;
 mod io;
+mod proxied;
 mod serve;
 mod socket;
 mod strict;
 mod tcp;
 mod tls;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use strict::fuzz;
 
 pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use super::arrived::Arrived;
 use super::drain::Drain;
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
@@ -47,19 +48,10 @@ pub(super) fn next_id() -> u64 {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    tls: Option<Arc<Termination>>,
-    proxy: Rc<Proxy>,
-    drain: Drain,
-) {
+pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
+    let Arrived { stream, remote, local, tls, trusted } = arrived;
     let _counted = proxy.count_connection();
     let config = Arc::clone(&proxy.generation().config);
-    let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
-        Ok(local) => local,
-        Err(error) => return lost(&error, remote),
-    };
     let mut draining = drain.clone();
     let begun = tokio::select! {
         begun = begin(stream, remote, tls.as_deref(), &proxy) => begun,
@@ -67,7 +59,7 @@ pub(super) async fn serve(
         () = draining.wait() => return,
     };
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
-    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls });
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
     let progress = Rc::<Progress>::default();
     let io = TokioIo::new(ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };

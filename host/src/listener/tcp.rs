@@ -1,32 +1,19 @@
 //! One connection of a TCP listener: hands its bytes to the proxy, and closes it as its end deserves.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
+use super::arrived::Arrived;
 use super::drain::Drain;
-use super::serve::{lost, next_id};
-use super::tls::{Secured, Termination};
+use super::serve::next_id;
+use super::tls::Secured;
 use crate::filter::exchange::ConnectionFacts;
 use crate::proxy::tcp::{reset_at_close, serve as relay};
 use crate::proxy::{Proxy, TcpService};
 
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    mut stream: TcpStream,
-    remote: SocketAddr,
-    tls: Option<Arc<Termination>>,
-    service: Rc<TcpService>,
-    proxy: Rc<Proxy>,
-    mut drain: Drain,
-) {
+pub(super) async fn serve(arrived: Arrived, service: Rc<TcpService>, proxy: Rc<Proxy>, mut drain: Drain) {
+    let Arrived { mut stream, remote, local, tls, .. } = arrived;
     let _counted = proxy.count_connection();
-    let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
-        Ok(local) => local,
-        Err(error) => return lost(&error, remote),
-    };
     let facts = ConnectionFacts { id: next_id(), remote, local, tls: None };
     let Some(tls) = tls else {
         reset_at_close(&stream, true);

@@ -301,7 +301,7 @@ pub(super) fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
     };
     let upstream = upstream.unwrap_or_else(|| Rc::from(""));
     Facts {
-        connection: Rc::clone(&ongoing.client.facts),
+        connection: Rc::clone(&ongoing.connection),
         request_id: request_id.into(),
         route,
         upstream,
@@ -321,7 +321,7 @@ pub(super) fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> 
     let path = path.as_ref().unwrap_or(&parts.uri).path_and_query().map_or("/", |path| path.as_str());
     let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
-    let secure = ongoing.client.facts.tls.is_some();
+    let secure = ongoing.secure;
     let mut head = Headers::with_capacity(parts.headers.len() + 10);
     head.append(Name::Authority, ongoing.routed.authority.clone());
     head.append(Name::Path, path);

@@ -7,14 +7,11 @@ use bytes::{BufMut, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
-use super::client::Client;
+use super::asker::{Asker, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::config::{PathMatch, PathRewrite, Route};
 use crate::filter::{Headers, Name};
 use crate::route::path;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Names a request across hops.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest identifier taken over from a client, bytes.
@@ -30,18 +27,17 @@ impl RequestHop {
     /// `new_id`: makes an identifier when the client gave none that is fit to be used.
     pub(super) fn new(
         parts: &Parts,
-        client: &Client,
+        asker: &Asker,
         authority: &HeaderValue,
         new_id: impl FnOnce() -> HeaderValue,
     ) -> Self {
         let trailers = te_trailers(&parts.headers);
         let id = request_id(&parts.headers).cloned().unwrap_or_else(new_id);
-        let secure = client.facts.tls.is_some();
         let added = [
             trailers.then(|| (header::TE, HeaderValue::from_static("trailers"))),
-            Some((X_FORWARDED_FOR, client.forwarded_for.clone())),
-            Some((X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }))),
-            Some((X_FORWARDED_HOST, authority.clone())),
+            Some((X_FORWARDED_FOR, asker.forwarded_for.clone())),
+            Some((X_FORWARDED_PROTO, HeaderValue::from_static(if asker.secure { "https" } else { "http" }))),
+            Some((X_FORWARDED_HOST, asker.host.as_ref().unwrap_or(authority).clone())),
             Some((X_REQUEST_ID, id)),
         ];
         Self { hop: Hop::new(&parts.headers), added }

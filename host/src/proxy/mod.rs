@@ -3,6 +3,7 @@
 
 mod action;
 mod arrival;
+mod asker;
 mod attempts;
 mod body;
 mod chain_body;
@@ -14,6 +15,7 @@ mod generation;
 mod local;
 mod record;
 mod request_id;
+mod routing;
 pub mod tcp;
 mod unread;
 mod upgrade;
@@ -29,10 +31,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use arrival::{Arrival, ClientInput};
+use asker::Asker;
 pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
@@ -42,17 +45,16 @@ pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
+use routing::{Routed, route};
 pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
 use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
-use crate::filter::exchange::Facts;
+use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::HandshakeFailure;
-use crate::route::host::Authority;
-use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -72,23 +74,13 @@ pub struct Proxy {
 #[error("stream reset: {0}")]
 pub struct Aborted(String);
 
-/// Where a request goes.
-struct Routed {
-    /// Index of the route, if one takes the request.
-    route: Option<usize>,
-    /// Which of the route's upstreams gets it, if it goes to one.
-    share: Option<usize>,
-    /// What it passes.
-    filters: Filters,
-    /// `host` as the client wrote it.
-    authority: HeaderValue,
-    /// The normalised path, when it is not what the client wrote.
-    path: Option<String>,
-}
-
 /// One request on its way: what every phase needs.
 struct Ongoing {
     client: Rc<Client>,
+    /// What filters are told of the connection: with the address of who asks.
+    connection: Rc<ConnectionFacts>,
+    /// The client speaks TLS.
+    secure: bool,
     generation: Rc<WorkerGeneration>,
     arrival: Arrival,
     routed: Routed,
@@ -169,8 +161,10 @@ impl Proxy {
         if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
-        let hop = RequestHop::new(&parts, client, &routed.authority, || self.ids.next());
-        let ongoing = Ongoing { client: Rc::clone(client), generation, arrival, routed, recording };
+        let asker = Asker::new(client, &parts.headers);
+        let hop = RequestHop::new(&parts, &asker, &routed.authority, || self.ids.next());
+        let Asker { connection, secure, .. } = asker;
+        let ongoing = Ongoing { client: Rc::clone(client), connection, secure, generation, arrival, routed, recording };
         if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
             Begun::Direct(ongoing, parts, body)
@@ -180,46 +174,6 @@ impl Proxy {
             Begun::Filtered(ongoing, facts, head, body)
         }
     }
-}
-
-/// Checks, normalises and routes.
-fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
-    if parts.method == Method::CONNECT {
-        return Err(ProxyError::NotImplemented);
-    }
-    // HTTP/1 heads are counted where they are read.
-    if parts.headers.len() > generation.config.limits.header_count {
-        return Err(ProxyError::TooManyHeaders);
-    }
-    let value = validate::authority(parts)?;
-    // Bytes beyond ASCII have to be percent-encoded (RFC 3986 §2.1).
-    if parts.uri.query().is_some_and(|query| !query.is_ascii()) {
-        return Err(BadRequest::InvalidTarget.into());
-    }
-    let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
-    let path = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-        // Between an authority and a query the path may be missing, and then it is the root (RFC 9110 §4.2.3).
-        Some(target) if target.starts_with('?') => Cow::Owned("/".to_owned()),
-        _ => path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?,
-    };
-    let matched = path::without_parameters(&path);
-    let view = RequestView {
-        host: &host.host,
-        path: &matched,
-        query: parts.uri.query(),
-        method: &parts.method,
-        headers: &parts.headers,
-    };
-    let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
-    let share = route.and_then(|route| generation.routes[route].shares.next());
-    let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
-    drop(matched);
-    let path = match path {
-        Cow::Owned(path) => Some(path),
-        Cow::Borrowed(_) => None,
-    };
-    drop(host);
-    Ok(Routed { route, share, filters, authority: value, path })
 }
 
 impl Ongoing {
@@ -246,8 +200,7 @@ impl Ongoing {
 impl Ongoing {
     /// What a redirection repeats.
     fn asked<'a>(&self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
-        let secure = self.client.facts.tls.is_some();
-        action::Asked { secure, authority: authority.to_str().unwrap_or_default(), path, query }
+        action::Asked { secure: self.secure, authority: authority.to_str().unwrap_or_default(), path, query }
     }
 }
 

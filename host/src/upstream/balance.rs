@@ -69,8 +69,11 @@ impl Balancer {
         match key {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             HashKey::Cookie(name) => cookie(headers, name).map(|value| hash(value.as_bytes())),
-            // The gateway's own word about who asks.
-            HashKey::Ip => headers.get("x-forwarded-for").map(|value| hash(value.as_bytes())),
+            // The gateway's own word about who asks: the first one, where trusted proxies tell of several.
+            HashKey::Ip => {
+                let chain = headers.get("x-forwarded-for")?.as_bytes();
+                chain.split(|byte| *byte == b',').next().map(hash)
+            }
         }
     }
     /// The place of the target whose turn it is, among those that were not tried; `None` when there is nobody left to ask.

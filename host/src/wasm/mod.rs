@@ -16,6 +16,7 @@
 mod breaker;
 mod cache;
 mod callouts;
+mod complexity;
 mod connections;
 mod contexts;
 mod engine;
@@ -23,6 +24,8 @@ mod epochs;
 mod exports;
 mod fault;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host_state;
 mod hostcalls;
 mod instance;
@@ -35,6 +38,8 @@ mod pairs;
 mod queues;
 mod report;
 mod running;
+#[cfg(any(test, fuzzing))]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;

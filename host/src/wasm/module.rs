@@ -12,7 +12,7 @@ use wasmtime::{ExternType, InstancePre, Linker, Module};
 use super::fault::Abort;
 use super::host_state::HostState;
 use super::limits::MODULE_BYTES;
-use super::{CompileCache, PluginError, exports, hostcalls, manifest};
+use super::{CompileCache, PluginError, complexity, exports, hostcalls, manifest};
 use crate::config::PauseMeaning;
 use crate::config::capabilities::{self, AREAS, Capabilities, area};
 use crate::filter::Callbacks;
@@ -74,6 +74,7 @@ pub(super) fn load(
     cache: Option<&CompileCache>,
 ) -> Result<Plugin, PluginError> {
     check_envelope(bytes)?;
+    complexity::check(bytes)?;
     let sections = manifest::read(bytes)?;
     let digest = hex(&Sha256::digest(bytes));
     let started = Instant::now();

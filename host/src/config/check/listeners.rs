@@ -1,6 +1,8 @@
 //! Where the gateway listens: `listeners`, `admin`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use super::{UpstreamNames, all, tcp, tls};
 use crate::config::Listener;
@@ -16,6 +18,9 @@ pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Ve
         let place = fields.required("address");
         let has_tls = fields.optional("tls");
         let tcp = fields.optional("tcp").map(|node| tcp::service(&node, upstreams));
+        let proxy_protocol = fields.optional("proxy_protocol").map_or(Some(false), |node| node.boolean());
+        let trusted =
+            fields.optional("trusted_proxies").map_or(Some(Vec::new()), |node| all(&node.elements()?, network));
         fields.finish();
         let tls = has_tls.as_ref().map(|node| tls::tls(node, tcp.is_some()));
         let place = place?;
@@ -29,6 +34,8 @@ pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Ve
         encrypted.extend(has_tls.map(|_| address));
         Some(Listener {
             address,
+            proxy_protocol: proxy_protocol?,
+            trusted_proxies: trusted?.into(),
             tcp: match tcp {
                 Some(tcp) => Some(tcp?),
                 None => None,
@@ -41,6 +48,13 @@ pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Ve
     })?;
     tcp::alone(&nodes, &listeners)?;
     (!listeners.is_empty()).then_some(listeners)
+}
+
+/// `"10.0.0.0/8"`, or one address.
+fn network(node: &Node<'_>) -> Option<IpNet> {
+    node.parsed("a network such as \"10.0.0.0/8\", or an address", |text| {
+        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    })
 }
 
 pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {

@@ -50,7 +50,7 @@ fn trim(path: &[u8]) -> &[u8] {
 }
 
 impl HostState {
-    pub(super) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::wasm) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = trim(path);
         let known = std::str::from_utf8(path).ok().and_then(|text| {
             let (head, tail) = text.split_once('\0').unwrap_or((text, ""));
@@ -143,7 +143,7 @@ impl HostState {
     }
     /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a
     /// refusal) and logged.
-    pub(super) fn set_property(&self, path: &[u8], value: &[u8]) {
+    pub(in crate::wasm) fn set_property(&self, path: &[u8], value: &[u8]) {
         let size = match (self.stage(), self.tcp()) {
             (Some(stage), _) => stage.exchange().property_size(),
             (None, Some(stage)) => stage.connection().property_size(),
