@@ -72,7 +72,7 @@ impl Setup {
             prefix: "/",
         }
     }
-    fn config(&self) -> Config {
+    fn config(&self, address: SocketAddr) -> Config {
         let target = |address: &SocketAddr| Target {
             tls: false,
             host: address.ip().to_string(),
@@ -103,7 +103,13 @@ impl Setup {
             upgrades: Vec::new(),
         };
         Config {
-            listeners: Vec::new(),
+            listeners: vec![config::Listener {
+                address,
+                tls: None,
+                tcp: None,
+                proxy_protocol: false,
+                trusted_proxies: Arc::default(),
+            }],
             admin: None,
             plugins: Plugins { dir: "plugins".into(), ..Plugins::default() },
             upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),
@@ -114,7 +120,9 @@ impl Setup {
     }
     /// Starts it on this thread.
     pub(super) fn start(self) -> Gateway {
-        let config = Arc::new(self.config());
+        let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let config = Arc::new(self.config(address));
         let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap(), &Health::default());
         let entry = entry();
         let filters = || FilterList::new(self.filters.iter().map(|filter| (&entry, Rc::clone(filter))));
@@ -132,8 +140,6 @@ impl Setup {
         });
         let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
         let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
-        let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
         let (open, sockets) = tokio::sync::mpsc::channel(1);
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);

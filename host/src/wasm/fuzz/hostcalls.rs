@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::interpreter::{PROGRAM, PROGRAM_BYTES, module};
+use crate::config::Vm;
 use crate::filter::Direction::{self, Request, Response};
 use crate::filter::{CalloutReply, GrpcEvent};
 use crate::observe::FilterLedger;
@@ -83,7 +84,8 @@ fn specs() -> &'static (FilterSpec, FilterSpec) {
              (call $note (i32.const 1) (global.get $seen)) (i32.const 0)",
         );
         let bystander = engine().load(BYSTANDER, &counting.wasm()).expect("the bystander loads");
-        let bystander = FilterSpec { name: BYSTANDER.into(), plugin: Arc::new(bystander), ..spec(&counting) };
+        let vm = Vm { id: BYSTANDER.into(), ..Vm::default() };
+        let bystander = FilterSpec { name: BYSTANDER.into(), plugin: Arc::new(bystander), vm, ..spec(&counting) };
         let fed = engine().load(NAME, &module()).expect("the interpreter loads");
         let upstreams = BTreeSet::from(["users", "nowhere"].map(str::to_owned));
         (FilterSpec { plugin: Arc::new(fed), upstreams, ..spec(&counting) }, bystander)
