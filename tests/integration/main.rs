@@ -53,4 +53,5 @@ mod tls_bytes;
 mod tls_clients;
 mod tls_files;
 mod upgrade;
+mod upstream_tls;
 mod upstreams;

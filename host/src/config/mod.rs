@@ -11,6 +11,7 @@ mod check;
 mod compact;
 mod duration;
 mod fields;
+pub mod files;
 mod interpolate;
 mod load;
 mod node;
@@ -44,7 +45,7 @@ pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
 pub use suggest::closest;
-pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion};
+pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
 pub use crate::filter::OnError;
 
@@ -124,6 +125,8 @@ pub struct Upstream {
     pub health: Option<HealthCheck>,
     /// When targets are left out for failing requests.
     pub ejection: Ejection,
+    /// TLS towards its targets, when it is not the usual one.
+    pub tls: Option<UpstreamTls>,
     /// Most requests under way at a time, over all workers, if there is a limit.
     pub max_requests: Option<usize>,
 }

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::library::Library;
-use super::tls::{self, ListenersTls};
+use super::tls::{self, ListenersTls, OwnTls};
 use super::watch::{self, Snapshot, Watched};
 use crate::config::{self, Config, FilterEntry, Listener, Loaded, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
+use crate::upstream::Tls;
 use crate::wasm::{self, Engine, FilterSpec, Plugin};
 
 /// Everything that a worker needs to serve: checked, compiled, and proven to start.
@@ -34,6 +37,9 @@ pub(super) struct Generation {
     pub(super) withdrawn: BTreeMap<Arc<str>, Arc<str>>,
     /// TLS of the listeners.
     pub(super) tls: ListenersTls,
+    /// TLS towards upstreams that have none of their own.
+    pub(super) usual_tls: Arc<Tls>,
+    pub(super) upstream_tls: OwnTls,
 }
 
 /// A plugin that is not the same in this generation as in the one before.
@@ -62,14 +68,25 @@ pub(super) struct Builder {
     /// What those files were like just before they were read.
     pub(super) seen: Snapshot,
     pub(super) library: Library,
+    /// The usual TLS towards upstreams.
+    tls: Arc<Tls>,
     state: Arc<State>,
     ledgers: Arc<GatewayLedger>,
 }
 
 impl Builder {
-    pub(super) fn new(path: PathBuf, engine: Engine, state: Arc<State>, ledgers: Arc<GatewayLedger>) -> Self {
+    /// # Errors
+    /// The certificates of the public authorities, or those that `SSL_CERT_FILE` names, cannot be read.
+    pub(super) fn new(
+        path: PathBuf,
+        engine: Engine,
+        state: Arc<State>,
+        ledgers: Arc<GatewayLedger>,
+    ) -> anyhow::Result<Self> {
+        let tls = Arc::new(Tls::new().context("cannot load the certificates of authorities")?);
         let watched = Watched { config: Some(path.clone()), ..Watched::default() };
-        Self { path, watched, seen: Snapshot::default(), library: Library::new(engine), state, ledgers }
+        let library = Library::new(engine);
+        Ok(Self { path, watched, seen: Snapshot::default(), library, tls, state, ledgers })
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -86,6 +103,7 @@ impl Builder {
         self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
         let tls = tls::load(&loaded, previous, &mut problems);
+        let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
         let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
@@ -115,6 +133,8 @@ impl Builder {
             plugins,
             withdrawn: self.library.withdrawn(),
             tls,
+            usual_tls: Arc::clone(&self.tls),
+            upstream_tls,
         })
     }
 

@@ -59,7 +59,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let state = Arc::new(State::default());
     let ledgers = Arc::new(GatewayLedger::default());
-    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers));
+    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers))?;
     let first = Arc::new(builder.build(None)?);
     control::serve(builder, &first, state, ledgers)
 }
@@ -70,7 +70,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
 /// Every problem found.
 pub fn check(path: &Path) -> Result<Summary, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
-    let mut builder = Builder::new(path.to_owned(), engine, Arc::default(), Arc::default());
+    let mut builder = Builder::new(path.to_owned(), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
     Ok(Summary::of(&generation))
 }

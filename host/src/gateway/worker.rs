@@ -25,7 +25,7 @@ use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations,
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
 use crate::state::State;
-use crate::upstream::{Tls, Upstreams, WorkerCallouts};
+use crate::upstream::{Upstreams, UpstreamsTls, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
 
 /// Commands that may wait for a worker. More than one at a time are never under way.
@@ -67,7 +67,6 @@ impl Workers {
         alarms: &mpsc::Sender<Arc<FilterSpec>>,
     ) -> Result<Self> {
         let count = first.config.limits.workers;
-        let tls = Tls::new().context("cannot load the certificates of authorities")?;
         let bearable = descriptors::connections();
         if bearable < first.config.limits.connections {
             warn!(
@@ -83,7 +82,6 @@ impl Workers {
                 index,
                 state: Arc::clone(state),
                 metrics: Arc::clone(metrics),
-                tls: tls.clone(),
                 balance: Arc::clone(&balance),
                 alarms: alarms.clone(),
             };
@@ -138,7 +136,6 @@ struct Shared {
     index: usize,
     state: Arc<State>,
     metrics: Arc<GatewayLedger>,
-    tls: Tls,
     balance: Arc<Balance>,
     /// Where filters are reported whose instances only die.
     alarms: mpsc::Sender<Arc<FilterSpec>>,
@@ -222,10 +219,12 @@ impl Worker {
     fn adopt(&mut self, adopt: Adopt, inbox: &mut Option<mpsc::Receiver<Handed>>) {
         let Adopt { generation, listen, close, done } = adopt;
         let previous = self.serving.as_ref().map(|serving| Rc::clone(&serving.current.borrow()));
+        let own = generation.upstream_tls.iter().map(|(name, (_, tls))| (name.clone(), Arc::clone(tls)));
+        let tls = UpstreamsTls { usual: Arc::clone(&generation.usual_tls), own: own.collect() };
         let upstreams = Upstreams::new(
             &generation.config.upstreams,
             previous.as_ref().map(|previous| &*previous.upstreams),
-            &self.shared.tls,
+            &tls,
             &self.shared.state.targets,
         );
         let old = std::mem::take(&mut self.filters);

@@ -96,8 +96,11 @@ async fn transport(
         config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &tls.http1,
         config::UpstreamProtocol::Http2 => &tls.http2,
     };
-    let server =
-        ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned()).map_err(|error| failed(target, error))?;
+    let server = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned())
+            .map_err(|error| failed(target, error))?,
+    };
     let stream =
         TlsConnector::from(config.clone()).connect(server, stream).await.map_err(|error| failed(target, error))?;
     if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {

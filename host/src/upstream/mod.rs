@@ -32,7 +32,7 @@ pub use error::UpstreamError;
 pub use executor::LocalExecutor;
 pub use target::repeat;
 use target::{Target, Unsent};
-pub use tls::{Tls, TlsError};
+pub use tls::{Finding, Tls, TlsError};
 
 use crate::config::{self, UpstreamProtocol};
 use crate::state::targets::{Health, Targets};
@@ -50,12 +50,13 @@ impl Upstreams {
     pub fn new(
         configured: &BTreeMap<String, config::Upstream>,
         previous: Option<&Self>,
-        tls: &Tls,
+        tls: &UpstreamsTls,
         health: &Health,
     ) -> Rc<Self> {
         let by_name = configured.iter().map(|(name, config)| {
-            let kept = previous.and_then(|previous| previous.get(name)).filter(|old| old.config == *config);
-            (name.clone(), kept.cloned().unwrap_or_else(|| Upstream::new(config.clone(), tls, health)))
+            let kept =
+                previous.and_then(|previous| previous.get(name)).filter(|old| old.is_made_of(config, tls.of(name)));
+            (name.clone(), kept.cloned().unwrap_or_else(|| Upstream::new(config.clone(), tls.of(name), health)))
         });
         Rc::new(Self { by_name: by_name.collect() })
     }
@@ -66,9 +67,24 @@ impl Upstreams {
     }
 }
 
+/// The TLS of a generation's upstreams.
+pub struct UpstreamsTls {
+    /// What is usual.
+    pub usual: Arc<Tls>,
+    /// By the names of the upstreams that have their own.
+    pub own: BTreeMap<String, Arc<Tls>>,
+}
+
+impl UpstreamsTls {
+    fn of(&self, upstream: &str) -> &Arc<Tls> {
+        self.own.get(upstream).unwrap_or(&self.usual)
+    }
+}
+
 /// A named group of targets, on one worker.
 pub struct Upstream {
     config: config::Upstream,
+    tls: Arc<Tls>,
     targets: Box<[Target]>,
     balancer: Balancer,
     /// Requests that wait for their response's head.
@@ -100,18 +116,25 @@ impl Drop for Held {
 
 impl Upstream {
     /// Must run on the worker that will use it.
-    fn new(config: config::Upstream, tls: &Tls, health: &Health) -> Rc<Self> {
-        let target =
-            |target: &config::Target| Target::new(target.clone(), config.protocol, config.connect_timeout, tls.clone());
+    fn new(config: config::Upstream, tls: &Arc<Tls>, health: &Health) -> Rc<Self> {
+        let target = |target: &config::Target| {
+            Target::new(target.clone(), config.protocol, config.connect_timeout, Arc::clone(tls))
+        };
         let targets = config.targets.iter().map(target).collect();
         let balancer = Balancer::new(&config, health.of(&config));
-        let upstream = Rc::new(Self { config, targets, balancer, waiting: Rc::default(), retrying: Rc::default() });
+        let tls = Arc::clone(tls);
+        let upstream =
+            Rc::new(Self { config, tls, targets, balancer, waiting: Rc::default(), retrying: Rc::default() });
         if let Some(check) = &upstream.config.health
             && upstream.balancer.health.take_checks()
         {
             checks::start(&upstream, check);
         }
         upstream
+    }
+    /// Whether one made of this would be the same.
+    fn is_made_of(&self, config: &config::Upstream, tls: &Arc<Tls>) -> bool {
+        self.config == *config && Arc::ptr_eq(&self.tls, tls)
     }
     /// Its name.
     #[must_use]

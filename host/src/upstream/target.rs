@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -26,7 +27,7 @@ pub(super) struct Target {
     name: String,
     protocol: UpstreamProtocol,
     connect_timeout: Duration,
-    tls: Tls,
+    tls: Arc<Tls>,
     pool: Rc<Pool>,
     /// The address connected to last, for the record.
     address: Cell<Option<SocketAddr>>,
@@ -46,7 +47,12 @@ impl Unsent {
 }
 
 impl Target {
-    pub(super) fn new(config: config::Target, protocol: UpstreamProtocol, connect_timeout: Duration, tls: Tls) -> Self {
+    pub(super) fn new(
+        config: config::Target,
+        protocol: UpstreamProtocol,
+        connect_timeout: Duration,
+        tls: Arc<Tls>,
+    ) -> Self {
         let name = config.to_string();
         Self { config, name, protocol, connect_timeout, tls, pool: Rc::default(), address: Cell::new(None) }
     }

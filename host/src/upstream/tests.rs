@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 
-use super::{Tls, Upstreams, WorkerCallouts};
+use super::{Tls, Upstreams, UpstreamsTls, WorkerCallouts};
 use crate::config;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, Headers, Name};
 use crate::state::targets::Health;
@@ -40,10 +41,15 @@ fn callouts(target: SocketAddr) -> WorkerCallouts {
         balance: config::Balance::default(),
         health: None,
         ejection: config::Ejection::default(),
+        tls: None,
         max_requests: None,
     };
-    let upstreams =
-        Upstreams::new(&BTreeMap::from([("idp".to_owned(), upstream)]), None, &Tls::new().unwrap(), &Health::default());
+    let upstreams = Upstreams::new(
+        &BTreeMap::from([("idp".to_owned(), upstream)]),
+        None,
+        &UpstreamsTls { usual: Arc::new(Tls::new().unwrap()), own: BTreeMap::new() },
+        &Health::default(),
+    );
     WorkerCallouts::new(upstreams, 1, 10)
 }
 

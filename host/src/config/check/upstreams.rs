@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use super::{all, balance, word};
+use super::{all, balance, tls, word};
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
 use crate::config::{Balance, Ejection, Target, Upstream, UpstreamProtocol};
@@ -52,6 +52,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let balance = fields.optional("balance").map_or(Some(Balance::default()), |node| balance::balance(&node));
     let health = fields.optional("health").map_or(Some(None), |node| balance::health(&node).map(Some));
     let ejection = fields.optional("eject").map_or(Some(Ejection::default()), |node| balance::ejection(&node));
+    let tls = fields.optional("tls").map_or(Some(None), |node| tls::upstream(&node).map(Some));
     let max_requests =
         fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     fields.finish();
@@ -75,6 +76,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         balance: balance?,
         health: health?,
         ejection: ejection?,
+        tls: tls?,
         max_requests: max_requests?,
     })
 }

@@ -20,7 +20,7 @@ use crate::observe::HandshakeFailure;
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, Shares, WorkerGeneration};
 use crate::route::Router;
 use crate::state::targets::Health;
-use crate::upstream::{Tls, Upstreams};
+use crate::upstream::{Tls, Upstreams, UpstreamsTls};
 
 /// A wait that only a failing test sees the end of.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +88,7 @@ impl Setup {
             balance: config::Balance::default(),
             health: None,
             ejection: config::Ejection::default(),
+            tls: None,
             max_requests: None,
         };
         let route = Route {
@@ -123,7 +124,12 @@ impl Setup {
         let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let config = Arc::new(self.config(address));
-        let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap(), &Health::default());
+        let upstreams = Upstreams::new(
+            &config.upstreams,
+            None,
+            &UpstreamsTls { usual: Arc::new(Tls::new().unwrap()), own: BTreeMap::new() },
+            &Health::default(),
+        );
         let entry = entry();
         let filters = || FilterList::new(self.filters.iter().map(|filter| (&entry, Rc::clone(filter))));
         let generation = Rc::new(WorkerGeneration {
