@@ -17,6 +17,7 @@ mod client_address;
 mod client_gone;
 mod compile_cache;
 mod conformance;
+mod deploy;
 mod descriptors;
 mod envoy;
 mod filters;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 use super::generation::{Builder, Change, Generation};
 use super::sockets::Listening;
 use super::status::GatewayStatus;
+use super::supervisor;
 use super::watch;
 use super::worker::{Adoption, Workers};
 use super::{StartError, short};
@@ -233,6 +235,7 @@ fn announce(urls: &[String], admin: Option<SocketAddr>) {
     text.push_str("ready\n");
     // Nobody may be reading; the log says the same.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    supervisor::tell(&[NotifyState::Ready]);
 }
 
 async fn control(reloader: &Arc<Mutex<Reloader>>, alarms: &mut mpsc::Receiver<Arc<FilterSpec>>) -> Result<()> {
@@ -253,6 +256,7 @@ async fn control(reloader: &Arc<Mutex<Reloader>>, alarms: &mut mpsc::Receiver<Ar
             }
         }
     }
+    supervisor::tell(&[NotifyState::Stopping]);
     info!("Draining: no new connections, running requests finish. A second signal ends at once.");
     let drained = {
         let reloader = Arc::clone(reloader);

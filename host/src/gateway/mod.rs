@@ -12,6 +12,7 @@ mod recorder;
 mod rollback;
 mod sockets;
 mod status;
+mod supervisor;
 mod tls;
 mod trust;
 mod watch;
