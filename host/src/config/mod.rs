@@ -37,7 +37,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use minisign_verify::PublicKey;
 
-pub use action::{Action, HeaderChanges, Redirect, Retry};
+pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use interpolate::{Environment, ProcessEnvironment};
@@ -257,6 +257,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the upstream's responses, before the filters.
     pub response_headers: HeaderChanges,
+    /// Who gets copies of requests.
+    pub mirrors: Vec<MirrorTo>,
     /// Whether requests are sent again.
     pub retry: Option<Retry>,
     /// What is rewritten before sending.

@@ -4,6 +4,7 @@
 //! compiling, starting guests - happens on a thread of its own, and the result reaches the workers as one finished
 //! [`Generation`]. What goes wrong before that changes nothing.
 
+mod callouts;
 mod catalogue;
 mod control;
 mod generation;

@@ -14,16 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle as TaskHandle;
 use tracing::{debug, error, warn};
 
+use super::callouts::CurrentCallouts;
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
 use crate::filter::tcp::TcpSource;
-use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
+use crate::filter::{Callouts, FilterSource};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
-use crate::proxy::{FilterList, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
+use crate::proxy::{FilterList, Mirror, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
 use crate::state::State;
 use crate::upstream::{Upstreams, UpstreamsTls, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
@@ -324,7 +325,11 @@ impl Worker {
             let shares = shares.iter().map(|Weighted { upstream, weight }| {
                 Some((Rc::from(&**upstream), Rc::clone(upstreams.get(upstream)?), *weight))
             });
+            let mirrors = route.mirrors.iter().map(|mirror| {
+                Some(Mirror { upstream: Rc::clone(upstreams.get(&mirror.upstream)?), share: mirror.share })
+            });
             Some(RouteChain {
+                mirrors: mirrors.collect::<Option<Vec<_>>>()?,
                 name: Rc::from(&*route.name),
                 shares: Shares::new(shares.collect::<Option<Vec<_>>>()?),
                 filters: list(Some((route, specs))),
@@ -367,33 +372,5 @@ impl Worker {
     fn filter(&self, spec: &Arc<FilterSpec>) -> Option<Rc<WorkerFilter>> {
         let entry = self.filters.iter().find(|entry| Arc::ptr_eq(&entry.spec, spec))?;
         Some(Rc::clone(&entry.filter))
-    }
-}
-
-/// Callouts of one filter, over the upstreams of the generation in force: a filter may outlive the one that it began in.
-struct CurrentCallouts(RefCell<Rc<WorkerCallouts>>);
-
-impl CurrentCallouts {
-    fn new(callouts: WorkerCallouts) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(Rc::new(callouts))))
-    }
-
-    fn set(&self, callouts: WorkerCallouts) {
-        *self.0.borrow_mut() = Rc::new(callouts);
-    }
-}
-
-impl Callouts for CurrentCallouts {
-    fn start(&self, call: Callout, done: Box<dyn FnOnce(CalloutReply)>) -> Result<(), CalloutRefused> {
-        let current = Rc::clone(&self.0.borrow());
-        current.start(call, done)
-    }
-    fn open_grpc(
-        &self,
-        call: GrpcCall,
-        events: Box<dyn FnMut(GrpcEvent)>,
-    ) -> Result<Box<dyn GrpcStream>, CalloutRefused> {
-        let current = Rc::clone(&self.0.borrow());
-        current.open_grpc(call, events)
     }
 }

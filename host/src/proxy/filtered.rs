@@ -17,8 +17,8 @@ use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
 use super::record::End;
 use super::{
-    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, unread,
-    upgrade, within,
+    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, mirror,
+    unread, upgrade, within,
 };
 use crate::config::Route;
 use crate::filter::chain::{ChainError, Framing};
@@ -96,6 +96,10 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
     let failure = Rc::new(RefCell::new(None));
     let request =
         outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
+    let request = match ongoing.route() {
+        Some((_, route)) => mirror::copy(request, &route.mirrors),
+        None => request,
+    };
     let (address, tries) = (Cell::new(None), Cell::new(0));
     let asked = Instant::now();
     let sent = {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::mirror::Mirror;
 use super::tcp::TcpService;
 use crate::config::{Config, FilterEntry, Match};
 use crate::filter::FilterSource;
@@ -38,6 +39,8 @@ pub struct RouteChain {
     pub name: Rc<str>,
     /// Where its requests go; nowhere, when the route answers them itself.
     pub shares: Shares,
+    /// Who gets copies of its requests.
+    pub mirrors: Vec<Mirror>,
     /// The global filters and its own.
     pub filters: FilterList,
 }

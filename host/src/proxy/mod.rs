@@ -13,6 +13,7 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod mirror;
 mod record;
 mod request_id;
 mod routing;
@@ -42,6 +43,7 @@ pub use error::ProxyError;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub use mirror::Mirror;
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -207,7 +209,7 @@ impl Ongoing {
 /// Without filters: the head as it is, the bodies untouched.
 async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
     let deadline = ongoing.deadline();
-    let Some((route, _)) = ongoing.route() else {
+    let Some((route, chain)) = ongoing.route() else {
         return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
     };
     let Some(share) = ongoing.share() else {
@@ -236,7 +238,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.extensions.clear();
     let upstream = Rc::clone(&share.upstream);
     let (address, tries, retry) = (Cell::new(None), Cell::new(0), route.retry.as_ref());
-    let request = Request::from_parts(parts, body);
+    let request = mirror::copy(Request::from_parts(parts, body), &chain.mirrors);
     let sent = within(deadline, pin!(attempts::send(&upstream, request, retry, &address, &tries))).await;
     ongoing.recording.outcome.upstream_address = address.get();
     ongoing.recording.outcome.tries = tries.get();

@@ -98,6 +98,9 @@ const RETRIES_MIN: u32 = 3;
 /// Beyond these, one request in so many may be a retry: an upstream in trouble must not get a multiple of its load.
 const RETRY_SHARE: u32 = 5;
 
+/// Requests that wait for an upstream on one worker before it gets no more copies.
+const CROWD: u32 = 1000;
+
 /// Counts something while it lasts.
 pub struct Held(Rc<Cell<u32>>);
 
@@ -152,6 +155,12 @@ impl Upstream {
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         self.config.protocol == UpstreamProtocol::Http2
+    }
+
+    /// Whether so many requests wait for it that what nobody waits for is not sent.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.waiting.get() >= CROWD
     }
 
     /// Leave to send a request once more, as long as not too many are; held until its try is over.

@@ -98,6 +98,7 @@ impl Setup {
             action: Action::to("origin"),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
+            mirrors: Vec::new(),
             retry: None,
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
@@ -137,6 +138,7 @@ impl Setup {
             routes: vec![RouteChain {
                 name: "all".into(),
                 shares: Shares::new([("origin".into(), Rc::clone(upstreams.get("origin").unwrap()), 1)]),
+                mirrors: Vec::new(),
                 filters: filters(),
             }],
             unrouted: filters(),
