@@ -28,6 +28,7 @@ mod filters_state;
 mod filters_vm;
 mod forwarding;
 mod hostile;
+mod http2_floods;
 mod malformed;
 mod plugin_auth;
 mod plugin_cors;

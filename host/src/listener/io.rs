@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::floods::Frames;
 use super::socket::Socket;
 use super::strict::{Broken, Watcher};
 use crate::proxy::Client;
@@ -36,11 +37,18 @@ pub(super) struct ClientIo {
     stream: Socket,
     /// Read ahead to tell the protocol; empty when it has been read again.
     ahead: Ahead,
-    /// For HTTP/1.
-    watcher: Option<Watcher>,
+    watch: Watch,
     client: Rc<Client>,
     progress: Rc<Progress>,
     closing: Option<Closing>,
+}
+
+/// What the bytes that are read are looked at for.
+enum Watch {
+    Http1(Watcher),
+    Http2(Frames),
+    /// What is no HTTP any more is nobody's business.
+    Nothing,
 }
 
 /// Bytes read before the protocol was known.
@@ -84,17 +92,23 @@ impl Ahead {
 
 impl ClientIo {
     pub(super) fn new(stream: Socket, ahead: Ahead, http2: bool, client: Rc<Client>, progress: Rc<Progress>) -> Self {
-        let watcher = (!http2).then(Watcher::default);
-        Self { stream, ahead, watcher, client, progress, closing: None }
+        let watch = if http2 { Watch::Http2(Frames::new()) } else { Watch::Http1(Watcher::default()) };
+        Self { stream, ahead, watch, client, progress, closing: None }
     }
     /// The stream when what it carries is no HTTP any more.
     pub(super) fn into_tunnel(mut self) -> Self {
-        self.watcher = None;
+        self.watch = Watch::Nothing;
         self
     }
     /// Follows what was read.
     fn watch(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
+        let invalid =
+            |error: Box<dyn std::error::Error + Send + Sync>| io::Error::new(io::ErrorKind::InvalidData, error);
+        let watcher = match &mut self.watch {
+            Watch::Http1(watcher) => watcher,
+            Watch::Http2(frames) => return frames.feed(bytes).map_err(|flood| invalid(flood.into())),
+            Watch::Nothing => return Ok(()),
+        };
         let fed = watcher.feed(bytes);
         if watcher.is_mid_head() {
             if self.progress.head_since.get().is_none() {
@@ -115,7 +129,7 @@ impl ClientIo {
                 self.client.set_broken(head, rule);
                 Ok(())
             }
-            Err(Broken::Body(_, rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
+            Err(Broken::Body(_, rule)) => Err(invalid(rule.into())),
         }
     }
     /// Notes whether the client takes what is written.

@@ -8,6 +8,7 @@ mod balance;
 mod bind;
 pub mod descriptors;
 mod drain;
+mod floods;
 mod http1;
 mod io;
 mod proxied;

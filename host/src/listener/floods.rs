@@ -1,0 +1,135 @@
+//! HTTP/2 frames that cost the gateway work and the client next to nothing: pings, settings, priorities, empty data. A few are
+//! how connections are kept; thousands a second are an attack (CVE-2019-9512, -9513, -9515, -9518).
+//!
+//! Follows the bytes of a connection frame by frame (RFC 9113 §4.1), without looking into any.
+
+use std::time::{Duration, Instant};
+
+/// Bytes of a frame's header.
+const HEADER: usize = 9;
+/// The connection preface, which is no frame.
+const PREFACE: usize = 24;
+/// Such frames that a connection may send at once.
+const BURST: u32 = 1000;
+/// How many more it may send in a second, for as long as it likes.
+const PER_SECOND: u32 = 100;
+
+const DATA: u8 = 0;
+const PRIORITY: u8 = 2;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+/// The last type that the protocol defines; others are to be ignored, which costs no less.
+const LAST: u8 = 9;
+/// The flag of a frame that ends its stream.
+const END_STREAM: u8 = 1;
+
+/// The connection floods the gateway.
+#[derive(Debug, thiserror::Error)]
+#[error("too many HTTP/2 frames that carry nothing")]
+pub(super) struct Flood;
+
+/// Follows one connection.
+pub(super) struct Frames {
+    /// Bytes to come of what is not looked at.
+    skip: usize,
+    header: [u8; HEADER],
+    filled: usize,
+    /// Such frames that it may still send.
+    allowed: u32,
+    since: Instant,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        Self { skip: PREFACE, header: [0; HEADER], filled: 0, allowed: BURST, since: Instant::now() }
+    }
+    /// Follows further bytes.
+    ///
+    /// # Errors
+    /// There are too many frames that carry nothing.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEADER - self.filled).min(bytes.len());
+            self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+            self.filled += taken;
+            bytes = &bytes[taken..];
+            if self.filled == HEADER {
+                self.filled = 0;
+                self.frame()?;
+            }
+        }
+        Ok(())
+    }
+    fn frame(&mut self) -> Result<(), Flood> {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        let empty = kind == DATA && self.skip == 0 && flags & END_STREAM == 0;
+        if !empty && !matches!(kind, PRIORITY | SETTINGS | PING) && kind <= LAST {
+            return Ok(());
+        }
+        if self.allowed == 0 {
+            self.refill();
+        }
+        self.allowed = self.allowed.checked_sub(1).ok_or(Flood)?;
+        Ok(())
+    }
+    /// Looks at the clock only when the last ones are used up.
+    fn refill(&mut self) {
+        let passed = self.since.elapsed().min(Duration::from_secs(u64::from(BURST / PER_SECOND)));
+        self.allowed = u32::try_from(passed.as_millis() * u128::from(PER_SECOND) / 1000).unwrap_or(BURST);
+        self.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        frame.extend(payload);
+        frame
+    }
+
+    fn fed(frame: &[u8], times: u32, piece: usize) -> Result<(), Flood> {
+        let mut frames = Frames::new();
+        frames.feed(&[b'P'; PREFACE])?;
+        let all = frame.repeat(usize::try_from(times).unwrap());
+        all.chunks(piece).try_for_each(|piece| frames.feed(piece))
+    }
+
+    #[test]
+    fn a_flood_is_noticed_however_its_bytes_are_cut() {
+        for kind in [PRIORITY, SETTINGS, PING, LAST + 1, 255] {
+            for piece in [1, 7, 4096] {
+                assert!(fed(&frame(kind, 0, b"12345678"), BURST, piece).is_ok());
+                assert!(fed(&frame(kind, 0, b"12345678"), 2 * BURST, piece).is_err(), "{kind} in pieces of {piece}");
+            }
+        }
+        assert!(fed(&frame(DATA, 0, b""), 2 * BURST, 100).is_err());
+    }
+
+    #[test]
+    fn what_carries_something_is_never_one() {
+        for (kind, flags, payload) in [(DATA, 0, &b"x"[..]), (DATA, END_STREAM, b""), (1, 4, b"head"), (8, 0, b"1234")]
+        {
+            assert!(fed(&frame(kind, flags, payload), 100 * BURST, 4096).is_ok(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn time_allows_for_more() {
+        let mut frames = Frames::new();
+        (frames.skip, frames.allowed) = (0, 0);
+        frames.since = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        assert!(
+            frames.feed(&frame(PING, 0, b"12345678").repeat(1000)).is_ok(),
+            "no more than a burst, whatever the time"
+        );
+        assert!(frames.feed(&frame(PING, 0, b"12345678").repeat(1000)).is_err());
+    }
+}
