@@ -61,3 +61,23 @@ async fn timers_run_on_every_worker_or_once_in_the_process() {
     let [each, once] = ticks().await;
     assert!(once * 3 / 2 < each && once * 3 > each, "two workers tick {each} times, the process {once}");
 }
+
+#[tokio::test]
+async fn twenty_filters_cost_a_worker_less_than_ten_megabytes() {
+    let origin = Origin::text("ok").await;
+    let filters: Vec<_> = (0..20).map(|_| json!({ "use": "script", "config": {} })).collect();
+    let resident = async |workers: u64| {
+        let mut config = one_route(&origin.url(), &json!(filters));
+        config["limits"] = json!({ "workers": workers });
+        let gateway = Site::new(&config).script().start().await;
+        for _ in 0..20 {
+            gateway.get("/").await.expect(200);
+        }
+        let resident = gateway.resident();
+        gateway.stop().await;
+        resident
+    };
+    let (one, five) = (resident(1).await, resident(5).await);
+    let each = five.saturating_sub(one) / 4;
+    assert!(each <= 10 << 20, "a worker holds {each} bytes");
+}
