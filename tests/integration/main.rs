@@ -15,6 +15,7 @@ mod capabilities;
 mod check_verb;
 mod client_address;
 mod client_gone;
+mod client_limits;
 mod compile_cache;
 mod conformance;
 mod deploy;

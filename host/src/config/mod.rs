@@ -346,6 +346,10 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// Most open client connections (10 000).
     pub connections: usize,
+    /// Most open connections of one client: an IPv4 address, or an IPv6 network of 64 bits; no limit by default.
+    pub connections_per_client: Option<usize>,
+    /// Requests on one connection before it is wound down; no limit by default.
+    pub requests_per_connection: Option<u64>,
     /// Time for a whole request head (30 s).
     pub header_timeout: Duration,
     /// Idle time of a kept connection (60 s).

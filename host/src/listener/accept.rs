@@ -122,6 +122,10 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
         if let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await {
+            let most = proxy.generation().config.limits.connections_per_client;
+            let Some(_counted) = open.of_client(arrived.remote.ip(), most) else {
+                return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
+            };
             match proxy.generation().tcp.get(&configured).cloned() {
                 Some(service) => tcp::serve(arrived, service, proxy, drain).await,
                 None => serve(arrived, proxy, drain).await,

@@ -1,12 +1,13 @@
 //! Which worker serves a connection: the one with the fewest. The kernel spreads connections by hash, which leaves long-lived
 //! ones unevenly spread; the worker that accepts hands a connection on when another has fewer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::clients::{Clients, Counted};
 use super::tls::Termination;
 
 /// Connections on their way to another worker, at most, per worker.
@@ -35,6 +36,7 @@ pub struct Balance {
     workers: Box<[Worker]>,
     /// Connections that the process can bear, whatever is configured.
     most: usize,
+    clients: Arc<Clients>,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Balance {
                 (Worker { open: AtomicUsize::new(0), sender }, receiver)
             })
             .unzip();
-        (Arc::new(Self { workers: workers.into(), most }), receivers)
+        (Arc::new(Self { workers: workers.into(), most, clients: Arc::default() }), receivers)
     }
     /// The connections that may be open of `configured` ones.
     #[must_use]
@@ -96,6 +98,16 @@ impl Balance {
 pub(super) struct Open {
     balance: Arc<Balance>,
     pub(super) worker: usize,
+}
+
+impl Open {
+    /// Counts the connection for its client; `None` when that has as many as it may.
+    pub(super) fn of_client(&self, client: IpAddr, most: Option<usize>) -> Option<Option<Counted>> {
+        match most {
+            None => Some(None),
+            Some(most) => self.balance.clients.enter(client, most).map(Some),
+        }
+    }
 }
 
 impl Drop for Open {

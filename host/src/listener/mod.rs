@@ -6,6 +6,7 @@ mod accept;
 mod arrived;
 mod balance;
 mod bind;
+mod clients;
 pub mod descriptors;
 mod drain;
 mod floods;

@@ -160,7 +160,7 @@ struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
-    /// No request for too long.
+    /// No request for too long, or as many as there may be.
     Idle,
     /// A head that does not arrive, or an answer that is not taken.
     Stalled,
@@ -181,7 +181,7 @@ impl Watch {
             || passed(self.progress.blocked_since.get(), limits.idle_timeout)
         {
             Verdict::Stalled
-        } else if passed(self.client.idle_since(), idle) {
+        } else if passed(self.client.idle_since(), idle) || self.client.is_spent(limits.requests_per_connection) {
             Verdict::Idle
         } else {
             Verdict::Fine

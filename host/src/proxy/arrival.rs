@@ -28,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) length: Option<u64>,
     /// Body bytes read so far; `None` when no body follows.
     pub(super) received: Option<Rc<Cell<u64>>>,
+    /// The connection has served as many requests as it may.
+    pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
     pub(super) upgrade: Option<HeaderValue>,
 }
@@ -42,6 +44,7 @@ impl Arrival {
             expects: has_body && parts.headers.contains_key(header::EXPECT),
             length: body.size_hint().exact().filter(|_| has_body),
             received: has_body.then(Rc::default),
+            last: false,
             upgrade: None,
         }
     }

@@ -73,6 +73,11 @@ impl Client {
         let head = self.heads.replace(self.heads.get() + 1);
         self.broken.get().filter(|(broken, _)| head >= *broken).map(|(_, rule)| rule)
     }
+    /// Whether so many request heads have been taken up.
+    #[must_use]
+    pub fn is_spent(&self, most: Option<u64>) -> bool {
+        most.is_some_and(|most| self.heads.get() >= most)
+    }
     pub(super) fn enter(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
     }

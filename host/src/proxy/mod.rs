@@ -146,6 +146,7 @@ impl Proxy {
         let generation = self.generation();
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
+        arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone());
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
@@ -270,6 +271,9 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     if let Some((route, _)) = ongoing.route() {
         action::change(&mut parts.headers, &route.response_headers);
     }
+    if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
@@ -340,7 +344,7 @@ fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, clo
     {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    if close && arrival.version != Version::HTTP_2 {
+    if (close || arrival.last) && arrival.version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -43,6 +43,8 @@ impl Default for Limits {
             header_count: HEADER_COUNT,
             buffer_bytes: BUFFER_BYTES,
             connections: CONNECTIONS,
+            connections_per_client: None,
+            requests_per_connection: None,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
@@ -63,6 +65,8 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     let header_count = get.count("header_count", default.header_count, 1..=10_000);
     let buffer_bytes = get.size("buffer_bytes", default.buffer_bytes, SIZES);
     let connections = get.count("connections", default.connections, 1..=10_000_000);
+    let connections_per_client = get.optional("connections_per_client", 1..=10_000_000);
+    let requests_per_connection = get.optional("requests_per_connection", 1..=1_000_000_000);
     let header_timeout = get.duration("header_timeout", default.header_timeout);
     let idle_timeout = get.duration("idle_timeout", default.idle_timeout);
     let drain_timeout = get.duration("drain_timeout", default.drain_timeout);
@@ -77,6 +81,8 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         header_count: header_count?,
         buffer_bytes: buffer_bytes?,
         connections: connections?,
+        connections_per_client: connections_per_client?,
+        requests_per_connection: requests_per_connection?.map(|count| count as u64),
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         drain_timeout: drain_timeout?,
@@ -95,6 +101,9 @@ struct Getter<'f, 'a> {
 impl Getter<'_, '_> {
     fn count(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<u64>) -> Option<usize> {
         self.fields.optional(key).map_or(Some(default), |node| node.count(bounds))
+    }
+    fn optional(&mut self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<Option<usize>> {
+        self.fields.optional(key).map_or(Some(None), |node| node.count(bounds).map(Some))
     }
     fn size(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<u64>) -> Option<usize> {
         self.fields.optional(key).map_or(Some(default), |node| node.size(bounds))

@@ -166,6 +166,8 @@ pub(super) fn limits() -> Limits {
         header_count: 100,
         buffer_bytes: 1_048_576,
         connections: 1000,
+        connections_per_client: None,
+        requests_per_connection: None,
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         tunnel_timeout: PATIENCE,
