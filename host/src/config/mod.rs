@@ -7,6 +7,7 @@
 pub mod action;
 pub mod capabilities;
 mod check;
+mod command_line;
 mod compact;
 mod duration;
 mod fields;
@@ -16,6 +17,7 @@ mod node;
 mod origins;
 mod problem;
 pub mod schema;
+mod shown;
 mod size;
 mod source;
 mod suggest;
@@ -36,6 +38,7 @@ use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, Redirect, Retry};
 pub use capabilities::Capabilities;
+pub use command_line::CommandLine;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
@@ -78,6 +81,8 @@ pub struct Listener {
 pub struct Plugins {
     /// The drop-in directory (`plugins/` beside the configuration by default); may not exist.
     pub dir: PathBuf,
+    /// By name of a plugin: its file, wherever it is. Goes before `dir`; only the command line names some.
+    pub files: BTreeMap<Arc<str>, PathBuf>,
     /// By name of a plugin: the SHA-256 (lower-case hex) of the only bytes that may run under it.
     pub sha256: BTreeMap<Arc<str>, Arc<str>>,
     /// Public keys of minisign. With any, a file of `dir` runs only with a signature by one of them beside it.
@@ -108,6 +113,16 @@ pub struct Target {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl Target {
+    /// As a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let Self { tls, host, port } = self;
+        let scheme = if *tls { "https" } else { "http" };
+        if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
+    }
 }
 
 /// HTTP version spoken to an upstream.

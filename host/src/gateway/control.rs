@@ -13,11 +13,12 @@ use tracing::{error, info, warn};
 use super::generation::{Builder, Change, Generation};
 use super::sockets::{Bound, Listening};
 use super::status::GatewayStatus;
+use super::steer::Steering;
 use super::watch;
 use super::worker::{Adoption, Workers};
 use super::{StartError, short};
 use crate::admin::Admin;
-use crate::config::{Config, Problems};
+use crate::config::{Config, Problem, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::state::State;
 use crate::wasm::{FilterSpec, Plugin};
@@ -38,50 +39,71 @@ pub(super) fn serve(
     let admin_socket = bind_admin(&first.config)?;
     let (alarm, mut alarms) = mpsc::channel(ALARMS);
     let workers = Workers::start(first, &state, &metrics, &alarm).context("cannot start the workers")?;
-    let mut reloader =
-        Reloader { builder, workers, listening: Listening::default(), current: Arc::clone(first), status, metrics };
-    let addresses = reloader.publish(Arc::clone(first))?;
-    let admin = Admin {
-        state,
-        metrics: Arc::clone(&reloader.metrics),
-        status: Arc::clone(&reloader.status) as _,
-        hosts: Vec::new(),
+    let mut reloader = Reloader {
+        builder,
+        workers,
+        listening: Listening::default(),
+        current: Arc::clone(first),
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
     };
+    let addresses = reloader.publish(Arc::clone(first))?;
+    let reloader = Arc::new(Mutex::new(reloader));
+    let steering = Arc::new(Steering::new(&reloader, &status));
+    let admin = Admin { state, metrics, status, control: Arc::clone(&steering) as _, hosts: Vec::new() };
     runtime.block_on(async {
         let admin = serve_admin(admin_socket, admin)?;
-        let reloader = Arc::new(Mutex::new(reloader));
         watch_files(&reloader)?;
         announce(&addresses, admin);
-        control(&reloader, &mut alarms).await
+        control(&reloader, &steering, &mut alarms).await
     })?;
     Ok(())
 }
 
+/// Why a plugin stays as it is.
+pub(super) enum NoRollback {
+    /// There is no version to go back to.
+    Impossible(String),
+    /// The version before does not fit.
+    Invalid(Problems),
+}
+
 /// What is needed to go from one generation to the next. Shared by the watching thread and SIGHUP; one reload at a time.
-struct Reloader {
+pub(super) struct Reloader {
     builder: Builder,
     workers: Workers,
     listening: Listening,
-    current: Arc<Generation>,
+    pub(super) current: Arc<Generation>,
     status: Arc<GatewayStatus>,
     metrics: Arc<GatewayLedger>,
 }
 
 impl Reloader {
-    /// Builds what is on disk now and publishes it; on anything wrong the current generation goes on serving.
-    fn reload(&mut self) {
+    /// Builds what is on disk now and publishes it; on anything wrong the current generation goes on serving. Gives the number
+    /// of the new generation.
+    ///
+    /// # Errors
+    /// Everything that is wrong; it has been logged.
+    pub(super) fn reload(&mut self) -> Result<u64, Problems> {
         let started = Instant::now();
-        match self.builder.build(Some(&self.current)) {
-            Ok(generation) => {
-                if let Err(error) = self.publish(Arc::new(generation)) {
-                    self.refused(&[format!("{error:#}")]);
-                } else {
-                    let generation = self.current.number;
-                    info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
-                }
+        match self.renew() {
+            Ok(()) => {
+                let generation = self.current.number;
+                info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
+                Ok(generation)
             }
-            Err(problems) => self.refused(&lines(&problems)),
+            Err(problems) => {
+                self.refused(&lines(&problems));
+                Err(problems)
+            }
         }
+    }
+
+    /// Builds what is on disk now and publishes it.
+    fn renew(&mut self) -> Result<(), Problems> {
+        let generation = self.builder.build(Some(&self.current))?;
+        let published = self.publish(Arc::new(generation));
+        published.map(drop).map_err(|error| Problem::of_file(self.current.origins.file(), format!("{error:#}")).into())
     }
 
     /// Hands a finished generation to every worker and waits until all have taken it over.
@@ -115,35 +137,57 @@ impl Reloader {
     }
 
     /// Goes back to the version of a plugin before, if there is one: instances of this one only die.
-    fn roll_back(&mut self, spec: &Arc<FilterSpec>) {
+    fn roll_back_failing(&mut self, spec: &Arc<FilterSpec>) {
         let plugin = &spec.plugin;
         let in_force = self.current.specs().any(|current| Arc::ptr_eq(current, spec));
-        if !in_force || !self.builder.library.withdraw(plugin) {
+        if !in_force || !self.builder.library.withdraw_failing(plugin) {
             return;
         }
-        let outcome = self.builder.build(Some(&self.current)).map_err(|problems| lines(&problems));
-        let outcome = outcome.and_then(|generation| {
-            self.publish(Arc::new(generation)).map(drop).map_err(|error| vec![format!("{error:#}")])
-        });
-        let (plugin, failing) = (&*plugin.name, short(&plugin.digest));
-        match outcome {
+        let (name, failing) = (&*plugin.name, short(&plugin.digest));
+        match self.run_version_before(plugin) {
             Ok(()) => {
-                let serving = self.current.plugins.get(plugin).map(|plugin| short(&plugin.digest));
-                self.metrics.swapped(SwapResult::RolledBack);
+                let serving = self.current.plugins.get(name).map(|plugin| short(&plugin.digest));
                 warn!(
-                    plugin,
+                    plugin = name,
                     failing,
                     serving,
                     "Plugin rolled back: the version on disk only dies. Replace its file to try again."
                 );
             }
-            Err(reasons) => {
-                self.builder.library.restore(plugin);
-                for reason in &reasons {
-                    error!(plugin, failing, reason, "A failing plugin cannot be rolled back.");
+            Err(problems) => {
+                for reason in lines(&problems) {
+                    error!(plugin = name, failing, reason, "A failing plugin cannot be rolled back.");
                 }
             }
         }
+    }
+
+    /// Goes back to the version of a plugin before, because somebody asks for it.
+    ///
+    /// # Errors
+    /// There is none, or the configuration does not fit it; nothing has changed.
+    pub(super) fn roll_back(&mut self, plugin: &Arc<Plugin>) -> Result<(), NoRollback> {
+        self.builder.library.withdraw(plugin).map_err(NoRollback::Impossible)?;
+        self.run_version_before(plugin).map_err(NoRollback::Invalid)?;
+        let (name, withdrawn) = (&*plugin.name, short(&plugin.digest));
+        let serving = self.current.plugins.get(name).map(|plugin| short(&plugin.digest));
+        warn!(
+            plugin = name,
+            withdrawn, serving, "Plugin rolled back, as was asked for. Replace its file to go on from there."
+        );
+        Ok(())
+    }
+
+    /// Publishes the generation in which a version that was withdrawn is not run any more.
+    fn run_version_before(&mut self, withdrawn: &Plugin) -> Result<(), Problems> {
+        match self.renew() {
+            Ok(()) => self.metrics.swapped(SwapResult::RolledBack),
+            Err(problems) => {
+                self.builder.library.restore(&withdrawn.name);
+                return Err(problems);
+            }
+        }
+        Ok(())
     }
 
     fn refused(&self, reasons: &[String]) {
@@ -191,14 +235,15 @@ fn watch_files(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
     };
     watch::spawn(watched, seen, move || {
         let mut reloader = lock(&reloader);
-        reloader.reload();
+        // What is wrong has been logged.
+        drop(reloader.reload());
         Some((reloader.builder.watched.clone(), reloader.builder.seen.clone()))
     })
     .context("cannot watch files")
 }
 
 /// A panic in a reload has been logged; the generation that serves is whole, so the next reload may go on.
-fn lock(reloader: &Mutex<Reloader>) -> MutexGuard<'_, Reloader> {
+pub(super) fn lock(reloader: &Mutex<Reloader>) -> MutexGuard<'_, Reloader> {
     reloader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -235,7 +280,11 @@ fn announce(addresses: &[String], admin: Option<SocketAddr>) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-async fn control(reloader: &Arc<Mutex<Reloader>>, alarms: &mut mpsc::Receiver<Arc<FilterSpec>>) -> Result<()> {
+async fn control(
+    reloader: &Arc<Mutex<Reloader>>,
+    steering: &Steering,
+    alarms: &mut mpsc::Receiver<Arc<FilterSpec>>,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -243,24 +292,23 @@ async fn control(reloader: &Arc<Mutex<Reloader>>, alarms: &mut mpsc::Receiver<Ar
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = steering.drain_asked() => break,
             _ = hang_up.recv() => {
                 let reloader = Arc::clone(reloader);
-                drop(tokio::task::spawn_blocking(move || lock(&reloader).reload()));
+                drop(tokio::task::spawn_blocking(move || drop(lock(&reloader).reload())));
             }
             Some(spec) = alarms.recv() => {
                 let reloader = Arc::clone(reloader);
-                drop(tokio::task::spawn_blocking(move || lock(&reloader).roll_back(&spec)));
+                drop(tokio::task::spawn_blocking(move || lock(&reloader).roll_back_failing(&spec)));
             }
         }
     }
     info!("Draining: no new connections, running requests finish. A second signal ends at once.");
     let drained = {
         let reloader = Arc::clone(reloader);
-        tokio::task::spawn_blocking(move || {
-            let mut reloader = lock(&reloader);
-            reloader.status.draining();
-            reloader.workers.drain();
-        })
+        // Told at once: a reload that is under way is waited for.
+        steering.draining();
+        tokio::task::spawn_blocking(move || lock(&reloader).workers.drain())
     };
     tokio::select! {
         _ = terminate.recv() => end_at_once(),

@@ -12,6 +12,7 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod normal;
 mod record;
 mod request_id;
 mod unread;
@@ -28,16 +29,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+pub(crate) use action::{Asked, location};
 use arrival::{Arrival, ClientInput};
 pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
+pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub(crate) use normal::{Normal, checked};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -49,8 +53,6 @@ use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::HandshakeFailure;
-use crate::route::host::Authority;
-use crate::route::{RequestView, path};
 use crate::upstream::{RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -150,7 +152,8 @@ impl Proxy {
         let generation = self.generation();
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
-        let mut recording = Recording::new(client, &self.recorder, parts.method.clone());
+        let id = self.ids.of(&parts.headers);
+        let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
         let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
@@ -167,7 +170,7 @@ impl Proxy {
         if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
-        let hop = RequestHop::new(&parts, client, &routed.authority, || self.ids.next());
+        let hop = RequestHop::new(&parts, client, &routed.authority, recording.id.value());
         let ongoing = Ongoing { client: Rc::clone(client), generation, arrival, routed, recording };
         if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
@@ -182,42 +185,17 @@ impl Proxy {
 
 /// Checks, normalises and routes.
 fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
-    if parts.method == Method::CONNECT {
-        return Err(ProxyError::NotImplemented);
-    }
-    // HTTP/1 heads are counted where they are read.
-    if parts.headers.len() > generation.config.limits.header_count {
-        return Err(ProxyError::TooManyHeaders);
-    }
-    let value = validate::authority(parts)?;
-    // Bytes beyond ASCII have to be percent-encoded (RFC 3986 §2.1).
-    if parts.uri.query().is_some_and(|query| !query.is_ascii()) {
-        return Err(BadRequest::InvalidTarget.into());
-    }
-    let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
-    let path = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-        // Between an authority and a query the path may be missing, and then it is the root (RFC 9110 §4.2.3).
-        Some(target) if target.starts_with('?') => Cow::Owned("/".to_owned()),
-        _ => path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?,
-    };
-    let matched = path::without_parameters(&path);
-    let view = RequestView {
-        host: &host.host,
-        path: &matched,
-        query: parts.uri.query(),
-        method: &parts.method,
-        headers: &parts.headers,
-    };
+    let authority = normal::checked(parts, generation.config.limits.header_count)?;
+    let normal = Normal::new(parts, &authority)?;
+    let view = normal.view(parts);
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
     let share = route.and_then(|route| generation.routes[route].shares.next());
     let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
-    drop(matched);
-    let path = match path {
+    let path = match normal.path {
         Cow::Owned(path) => Some(path),
         Cow::Borrowed(_) => None,
     };
-    drop(host);
-    Ok(Routed { route, share, filters, authority: value, path })
+    Ok(Routed { route, share, filters, authority, path })
 }
 
 impl Ongoing {
@@ -258,7 +236,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     let Some(share) = ongoing.share() else {
         let path = ongoing.routed.path.as_deref().unwrap_or_else(|| parts.uri.path());
         let reply = action::reply(route, &ongoing.asked(&ongoing.routed.authority, path, parts.uri.query()));
-        let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute));
+        let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute, &ongoing.recording.id));
         return replied(reply, &ongoing.arrival, ongoing.recording, Some(body), false);
     };
     let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
@@ -329,7 +307,7 @@ fn refuse(
     body: Option<Incoming>,
 ) -> Response<ProxyBody> {
     recording.refused(error);
-    replied(local::error_reply(error), arrival, recording, body, error.closes())
+    replied(local::error_reply(error, &recording.id), arrival, recording, body, error.closes())
 }
 
 /// Answers with a reply of the gateway's own, past all filters. `closes`: the connection is not to be trusted any more.
