@@ -8,6 +8,7 @@
     reason = "A test reports by panicking and printing."
 )]
 
+mod admin;
 mod bad_modules;
 mod bodies;
 mod broken_configs;
@@ -18,6 +19,7 @@ mod compile_cache;
 mod conformance;
 mod descriptors;
 mod envoy;
+mod explain_verb;
 mod filters;
 mod filters_bodies;
 mod filters_callouts;
@@ -35,10 +37,13 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod request_ids;
 mod rollback;
 mod route_actions;
 mod routing;
+mod run_without_file;
 mod sandbox;
+mod schema_verb;
 mod shutdown;
 mod swap;
 mod swap_files;

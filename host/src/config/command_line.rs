@@ -10,6 +10,8 @@ use super::{Loaded, Problem, Problems, parse};
 
 /// What problems are reported for.
 const NAME: &str = "command line";
+/// What is said of a file that can be no plugin.
+const NO_NAME: &str = "expected a file such as \"my-filter.wasm\" (letters, digits, \"-\", \"_\", \".\")";
 
 /// `sluicegate run --upstream URL --plugin FILE --listen ADDRESS`
 #[derive(Clone, Debug)]
@@ -31,8 +33,8 @@ impl CommandLine {
         let (mut named, mut problems) = (Vec::<(Arc<str>, &PathBuf)>::new(), Vec::new());
         for file in &self.plugins {
             match name(file) {
-                Ok(name) => named.push((name, file)),
-                Err(problem) => problems.push(problem),
+                Some(name) => named.push((name, file)),
+                None => problems.push(Problem::of_file(&format!("--plugin {}", file.display()), NO_NAME)),
             }
         }
         let twice = |(name, file): &&(Arc<str>, &PathBuf)| named.iter().any(|(other, at)| other == name && at != file);
@@ -78,18 +80,11 @@ impl CommandLine {
     }
 }
 
-/// The name that a plugin's file gives it.
-fn name(file: &Path) -> Result<Arc<str>, Problem> {
-    let stem =
-        file.file_stem().and_then(|stem| stem.to_str()).filter(|_| file.extension().is_some_and(|e| e == "wasm"));
+/// The name that a plugin's file gives it; `None` when it gives none that a configuration could use.
+fn name(file: &Path) -> Option<Arc<str>> {
+    let stem = file.file_stem()?.to_str().filter(|_| file.extension().is_some_and(|extension| extension == "wasm"))?;
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match stem.filter(|stem| !stem.starts_with('.') && stem.chars().all(legal)) {
-        Some(stem) => Ok(stem.replace('_', "-").into()),
-        None => {
-            let message = "expected a file such as \"my-filter.wasm\" (letters, digits, \"-\", \"_\", \".\")";
-            Err(Problem::of_file(&format!("--plugin {}", file.display()), message))
-        }
-    }
+    (!stem.starts_with('.') && stem.chars().all(legal)).then(|| stem.replace('_', "-").into())
 }
 
 /// A shell has filled in what was to be filled in.

@@ -1,5 +1,6 @@
 //! What would happen to one request: which route takes it and why no other, which filters run, and what follows. Nothing is sent.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::generation::{Builder, Generation, Origin};
 use super::show::action;
 use super::{StartError, short};
 use crate::config::{Action, FilterEntry, Route, Target};
-use crate::proxy::{self, Asked, Normal, ProxyError};
+use crate::proxy::{self, Asked, BadRequest, Normal, ProxyError};
 use crate::route::{RequestView, path, refuse::Refusal};
 use crate::wasm::{Engine, FilterSpec};
 
@@ -138,13 +139,22 @@ fn head(generation: &Generation, question: &Question) -> Parts {
         parts.headers.append(name.clone(), value.clone());
     }
     if !parts.headers.contains_key(header::HOST) {
-        let first = || generation.config.listeners.first().map(|listener| listener.address.to_string());
+        let first = || generation.config.listeners.first().map(|listener| host_of(listener.address));
         let host = question.url.authority().map(ToString::to_string).or_else(first).unwrap_or_default();
         if let Ok(host) = HeaderValue::try_from(host) {
             parts.headers.insert(header::HOST, host);
         }
     }
     parts
+}
+
+/// How clients name an address whose port the kernel may choose.
+fn host_of(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.port() == 0 => format!("[{}]", address.ip()),
+        SocketAddr::V4(address) if address.port() == 0 => address.ip().to_string(),
+        _ => address.to_string(),
+    }
 }
 
 fn is_secure(generation: &Generation, url: &Uri) -> bool {
@@ -155,7 +165,11 @@ fn is_secure(generation: &Generation, url: &Uri) -> bool {
 }
 
 fn refused(parts: &Parts, error: &ProxyError) -> Explanation {
-    let detail = path::normalise(parts.uri.path()).err().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let detail = match error {
+        ProxyError::BadRequest(BadRequest::InvalidPath) => path::normalise(parts.uri.path()).err(),
+        _ => None,
+    };
+    let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
     Explanation {
         request: json!({ "method": parts.method.as_str(), "target": parts.uri.to_string() }),
         refused: Some((error.status().as_u16(), format!("{error}{detail}"))),
@@ -273,8 +287,7 @@ impl Exchange<'_> {
             let upstream = self.generation.config.upstreams.get(&*share.upstream);
             let targets: Vec<String> =
                 upstream.into_iter().flat_map(|upstream| &upstream.targets).map(Target::url).collect();
-            let percent = f64::from(share.weight) * 100.0 / total.max(1) as f64;
-            json!({ "upstream": &*share.upstream, "percent": (percent * 10.0).round() / 10.0, "targets": targets })
+            json!({ "upstream": &*share.upstream, "percent": percent(share.weight.into(), total), "targets": targets })
         };
         let mut then = json!({ "upstreams": shares.iter().map(share).collect::<Vec<_>>() });
         // A path that was filled in is not told.
@@ -294,6 +307,12 @@ impl Exchange<'_> {
         }
         then
     }
+}
+
+/// A share of the whole, in percent with at most one decimal.
+fn percent(part: u64, whole: u64) -> Value {
+    let tenths = (part * 1000 + whole / 2) / whole.max(1);
+    if tenths.is_multiple_of(10) { json!(tenths / 10) } else { json!(tenths as f64 / 10.0) }
 }
 
 /// Not an empty list of changes.

@@ -80,3 +80,26 @@ pub fn schema_of(path: &Path) -> Result<(Value, Vec<String>), StartError> {
     let schemas: Vec<(String, String)> = schemas.collect();
     Ok(schema::whole(schemas.iter().map(|(name, schema)| (name.as_str(), schema.as_str()))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_has_the_built_in_filters_and_fits_the_repositorys_gateway() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let Ok((schema, unusable)) = schema_of(&root.join("gateway.json")) else { panic!("there is a schema") };
+        assert!(unusable.is_empty(), "{unusable:?}");
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let filter = |filter: Value| {
+            let route = json!({ "respond": {}, "filters": [filter] });
+            validator.is_valid(&json!({ "listeners": [{ "address": "127.0.0.1:0" }], "routes": [route] }))
+        };
+        assert!(filter(json!({ "use": "auth", "config": { "api_keys": { "alice": "${ALICE_KEY:-demo}" } } })));
+        assert!(filter(json!({ "use": "rate_limit", "config": { "limit": 100, "per": "1m", "key": "consumer" } })));
+        assert!(filter(json!({ "use": "log" })));
+        assert!(!filter(json!({ "use": "cors" })), "its origins are required");
+        assert!(!filter(json!({ "use": "auth", "config": { "api_kes": {} } })));
+        assert!(!filter(json!({ "use": "rate_limit", "config": { "limit": 100, "per": "1m", "key": "consumers" } })));
+    }
+}

@@ -45,7 +45,7 @@ impl Control for Steering {
     fn reload(&self) -> Result<Value, NotDone> {
         self.while_serving()?;
         info!("Asked to reload.");
-        let number = lock(&self.reloader).reload().map_err(invalid)?;
+        let number = lock(&self.reloader).reload().map_err(|problems| invalid(&problems))?;
         Ok(json!({ "generation": number }))
     }
 
@@ -70,11 +70,11 @@ impl Control for Steering {
                 }))
             }
             Err(NoRollback::Impossible(reason)) => Err(NotDone::Conflict(reason)),
-            Err(NoRollback::Invalid(problems)) => Err(invalid(problems)),
+            Err(NoRollback::Invalid(problems)) => Err(invalid(&problems)),
         }
     }
 }
 
-fn invalid(problems: Problems) -> NotDone {
+fn invalid(problems: &Problems) -> NotDone {
     NotDone::Invalid(problems.iter().map(Problem::to_json).collect())
 }
