@@ -10,6 +10,7 @@ mod explain;
 mod generation;
 mod library;
 mod recorder;
+mod reload;
 mod rollback;
 mod show;
 mod sockets;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tracing::info;
 
-use super::control::{NoRollback, Reloader, lock};
+use super::reload::{NoRollback, Reloader, lock};
 use super::status::GatewayStatus;
 use crate::admin::{Control, NotDone};
 use crate::config::{Problem, Problems};
