@@ -13,16 +13,18 @@ use std::path::Path;
 use std::process::Command;
 
 /// Package, constant, what it is.
-const GUESTS: [(&str, &str, &str); 4] = [
+const GUESTS: [(&str, &str, &str); 5] = [
     ("sluicegate-guest", "SCRIPT", "The filter that does what its configuration says."),
+    ("sluicegate-guest-tcp", "TCP_SCRIPT", "The same for TCP connections."),
     ("hello", "HELLO", "The example `hello`."),
     ("enrich", "ENRICH", "The example `enrich`."),
     ("edit-json", "EDIT_JSON", "The example `edit-json`."),
 ];
 
 /// What decides about the modules, seen from this package.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "guest",
+    "guest-tcp",
     "../examples/hello",
     "../examples/enrich",
     "../examples/edit-json",

@@ -7,6 +7,9 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod gateway;
 pub mod listener;
 pub mod observe;

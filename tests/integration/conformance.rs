@@ -57,3 +57,21 @@ async fn filters_in_go_run_too() {
 async fn filters_in_assemblyscript_run_too() {
     same_with("languages", languages::assemblyscript()).await;
 }
+
+#[tokio::test]
+async fn filters_in_cpp_run_too() {
+    same_with("languages", languages::cpp()).await;
+}
+
+#[tokio::test]
+async fn filters_in_zig_run_too() {
+    same_with("languages", languages::zig()).await;
+}
+
+#[tokio::test]
+async fn filters_in_rust_run_without_wasi_too() {
+    let module = languages::rust_without_wasi();
+    for area in ["headers", "bodies", "replies", "callouts"] {
+        same_with(area, module.clone()).await;
+    }
+}

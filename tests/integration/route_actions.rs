@@ -178,3 +178,27 @@ async fn failures_of_upstreams_are_counted_by_reason() {
     let labels = [("upstream", "origin"), ("reason", "upstream_reset")];
     assert_eq!(gateway.metric("sluicegate_upstream_errors_total", &labels).await, 1.0);
 }
+
+#[tokio::test]
+async fn copies_go_to_other_upstreams_and_nobody_waits_for_their_answers() {
+    let (origin, shadow) = (Origin::echo().await, Origin::start(|_| async { answer(500, "ignored") }).await);
+    let gone = format!("http://{}", sluicegate_tests::process::free_address());
+    let upstreams = json!({
+        "origin": { "targets": [origin.url()] }, "shadow": { "targets": [shadow.url()] }, "gone": { "targets": [gone] },
+    });
+    let mirrors = json!([{ "upstream": "shadow" }, { "upstream": "gone" }, { "upstream": "origin", "percent": 0 }]);
+    for filters in [json!([]), json!([{ "use": "script" }])] {
+        let route = json!({ "upstream": "origin", "mirrors": mirrors, "filters": filters });
+        let gateway = gateway(&upstreams, &route).await;
+        let (before, copied) = (origin.count(), shadow.count());
+        gateway.get("/a?b=1").await.expect(200);
+        let body = "x".repeat(300_000);
+        gateway.post("/c", body.clone()).await.expect(200);
+        shadow.wait_for(copied + 2).await;
+        assert_eq!(origin.count(), before + 2);
+        let mut seen: Vec<_> =
+            shadow.requests()[copied..].iter().map(|seen| (seen.target.clone(), seen.body.len())).collect();
+        seen.sort();
+        assert_eq!(seen, [("/a?b=1".to_owned(), 0), ("/c".to_owned(), body.len())]);
+    }
+}

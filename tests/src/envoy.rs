@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use http::Method;
@@ -54,11 +54,36 @@ impl Envoy {
     /// # Panics
     /// It does not start.
     pub async fn start(setup: &Setup) -> Self {
+        Self::launch(&setup.binary, setup.core, &config(setup), setup.chains.len()).await
+    }
+    /// Starts one that carries bytes to `origin`, through each chain on a listener of its own.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start_tcp(binary: &Path, origin: SocketAddr, chains: &[Vec<WasmFilter>]) -> Self {
+        let listeners = chains.iter().enumerate().map(|(number, chain)| {
+            let mut filters: Vec<Value> = chain.iter().map(|filter| wasm_filter(filter, "network")).collect();
+            filters.push(json!({
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": {
+                    "@type": format!("{TYPES}envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+                    "stat_prefix": "main", "cluster": "origin",
+                },
+            }));
+            json!({ "name": number.to_string(), "address": socket("127.0.0.1", 0), "filter_chains": [{ "filters": filters }] })
+        });
+        let config = json!({
+            "admin": { "address": socket("127.0.0.1", 0) },
+            "static_resources": { "listeners": listeners.collect::<Vec<_>>(), "clusters": [cluster(&("origin".to_owned(), origin))] },
+        });
+        Self::launch(binary, None, &config, chains.len()).await
+    }
+    async fn launch(binary: &Path, core: Option<usize>, config: &Value, count: usize) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let file = folder.path().join("envoy.json");
-        fs::write(&file, config(setup).to_string()).expect("there is room for a file");
+        fs::write(&file, config.to_string()).expect("there is room for a file");
         let admin_file = folder.path().join("admin");
-        let mut command = process::pinned(&setup.binary, setup.core);
+        let mut command = process::pinned(binary, core);
         command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
         command
             .arg("--admin-address-path")
@@ -69,7 +94,6 @@ impl Envoy {
         let mut child = command.spawn().expect("Envoy starts");
         let log = Lines::read(child.stderr.take().expect("it is piped"));
         let mut envoy = Self { child, log, addresses: Vec::new(), _folder: folder };
-        let count = setup.chains.len();
         envoy.addresses = until("Envoy listens", || {
             let ended = envoy.child.try_wait().is_ok_and(|status| status.is_some());
             assert!(!ended, "Envoy did not start:\n{}", envoy.log.tail());
@@ -124,14 +148,15 @@ fn socket(address: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": address, "port_value": port } })
 }
 
+fn cluster((name, address): &(String, SocketAddr)) -> Value {
+    let endpoint = json!({ "endpoint": { "address": socket(&address.ip().to_string(), address.port()) } });
+    json!({
+        "name": name, "type": "STATIC", "connect_timeout": "5s",
+        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
+    })
+}
+
 fn config(setup: &Setup) -> Value {
-    let cluster = |(name, address): &(String, SocketAddr)| {
-        let endpoint = json!({ "endpoint": { "address": socket(&address.ip().to_string(), address.port()) } });
-        json!({
-            "name": name, "type": "STATIC", "connect_timeout": "5s",
-            "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [endpoint] }] },
-        })
-    };
     let http2 = |named: &(String, SocketAddr)| {
         let mut cluster = cluster(named);
         let options = json!({ "@type": format!("{TYPES}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"), "explicit_http_config": { "http2_protocol_options": {} } });
@@ -151,7 +176,7 @@ fn config(setup: &Setup) -> Value {
 
 /// A listener whose requests pass a chain and all go to one cluster.
 fn listener(number: usize, chain: &[WasmFilter], cluster: &str) -> Value {
-    let mut filters: Vec<Value> = chain.iter().map(wasm_filter).collect();
+    let mut filters: Vec<Value> = chain.iter().map(|filter| wasm_filter(filter, "http")).collect();
     filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": format!("{TYPES}envoy.extensions.filters.http.router.v3.Router") },
@@ -170,11 +195,12 @@ fn listener(number: usize, chain: &[WasmFilter], cluster: &str) -> Value {
     json!({ "name": number.to_string(), "address": socket("127.0.0.1", 0), "filter_chains": [chain] })
 }
 
-fn wasm_filter(filter: &WasmFilter) -> Value {
+/// `kind`: `http` or `network`.
+fn wasm_filter(filter: &WasmFilter, kind: &str) -> Value {
     json!({
-        "name": "envoy.filters.http.wasm",
+        "name": format!("envoy.filters.{kind}.wasm"),
         "typed_config": {
-            "@type": format!("{TYPES}envoy.extensions.filters.http.wasm.v3.Wasm"),
+            "@type": format!("{TYPES}envoy.extensions.filters.{kind}.wasm.v3.Wasm"),
             "config": {
                 "name": filter.name,
                 // What Pause means to the SDK's filters; the gateway reads it from their manifest.

@@ -186,5 +186,6 @@ impl Drop for Gateway {
 
 /// The address in a line like `listening http://127.0.0.1:8080`, or with `https://`.
 fn address(line: &str, what: &str) -> Option<SocketAddr> {
-    line.strip_prefix(what)?.split_once("://")?.1.trim_end_matches('/').parse().ok()
+    let (_, address) = line.strip_prefix(what)?.split_once("://")?;
+    address.trim_end_matches('/').parse().ok()
 }

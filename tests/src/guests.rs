@@ -20,6 +20,12 @@ pub fn script() -> Vec<u8> {
     bytes(SCRIPT)
 }
 
+/// The filter of TCP connections that does what its configuration says.
+#[must_use]
+pub fn tcp_script() -> Vec<u8> {
+    bytes(TCP_SCRIPT)
+}
+
 /// The bytes of a first-party filter, by its name.
 ///
 /// # Panics

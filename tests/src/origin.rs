@@ -300,9 +300,29 @@ impl RawOrigin {
         })
         .await
     }
+    /// One that sends back what it gets, and ends when its peer has ended.
+    pub async fn echo() -> Self {
+        Self::start(|mut stream| async move {
+            let (mut read, mut write) = stream.split();
+            // Whether the peer still listens is its own business.
+            tokio::io::copy(&mut read, &mut write).await.ok();
+            write.shutdown().await.ok();
+        })
+        .await
+    }
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
     /// Its address as a target of the configuration.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+    /// The same for TCP alone.
+    #[must_use]
+    pub fn tcp_url(&self) -> String {
+        format!("tcp://{}", self.address)
     }
 }

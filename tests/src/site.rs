@@ -19,6 +19,15 @@ pub fn one_route(target: &str, filters: &Value) -> Value {
     })
 }
 
+/// A configuration with one upstream, `origin`, and one TCP listener to it through `filters`.
+#[must_use]
+pub fn one_tcp(target: &str, filters: &Value) -> Value {
+    json!({
+        "listeners": [{ "address": "127.0.0.1:0", "tcp": { "upstream": "origin", "filters": filters } }],
+        "upstreams": { "origin": { "targets": [target] } },
+    })
+}
+
 /// The gateway's binary, which cargo builds beside the tests.
 ///
 /// # Panics
@@ -78,6 +87,11 @@ impl Site {
     #[must_use]
     pub fn script(self) -> Self {
         self.plugin("script", crate::guests::script())
+    }
+    /// With the scripted guest for TCP connections as the plugin `tcp`.
+    #[must_use]
+    pub fn tcp_script(self) -> Self {
+        self.plugin("tcp", crate::guests::tcp_script())
     }
     /// With so many open files at most, for the gateway.
     #[must_use]

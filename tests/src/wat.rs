@@ -35,7 +35,7 @@ const IMPORTS: [(&str, &str, usize); 26] = [
 ];
 
 /// The callbacks: how many arguments they take, and what they answer when a text does not say (`None`: nothing is returned).
-const CALLBACKS: [(&str, usize, Option<i32>); 19] = [
+const CALLBACKS: [(&str, usize, Option<i32>); 24] = [
     ("proxy_on_memory_allocate", 1, Some(0)),
     ("proxy_on_context_create", 2, None),
     ("proxy_on_vm_start", 2, Some(1)),
@@ -48,6 +48,11 @@ const CALLBACKS: [(&str, usize, Option<i32>); 19] = [
     ("proxy_on_response_headers", 3, Some(0)),
     ("proxy_on_response_body", 3, Some(0)),
     ("proxy_on_response_trailers", 2, Some(0)),
+    ("proxy_on_new_connection", 1, Some(0)),
+    ("proxy_on_downstream_data", 3, Some(0)),
+    ("proxy_on_upstream_data", 3, Some(0)),
+    ("proxy_on_downstream_connection_close", 2, None),
+    ("proxy_on_upstream_connection_close", 2, None),
     ("proxy_on_http_call_response", 5, None),
     ("proxy_on_done", 1, Some(1)),
     ("proxy_on_log", 1, None),

@@ -22,6 +22,7 @@ pub use server::serve;
 
 use crate::observe::{self, FilterLedger, GatewayLedger};
 use crate::state::State;
+use crate::state::targets::TargetReport;
 
 /// What the admin API shows, in parts that are alive while it looks.
 pub struct Admin {
@@ -85,8 +86,16 @@ type Answer = Response<Full<Bytes>>;
 
 const JSON: &str = "application/json";
 /// What can be read.
-const PATHS: [&str; 7] =
-    ["/livez", "/readyz", "/metrics", "/api/v1/filters", "/api/v1/generation", "/api/v1/config", "/api/v1/routes"];
+const PATHS: [&str; 8] = [
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/api/v1/filters",
+    "/api/v1/generation",
+    "/api/v1/upstreams",
+    "/api/v1/config",
+    "/api/v1/routes",
+];
 
 /// What a request leads to.
 enum Asked {
@@ -127,6 +136,7 @@ impl Admin {
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/api/v1/filters" => json(StatusCode::OK, &filters::describe(&self.status.filters())),
+            "/api/v1/upstreams" => json(StatusCode::OK, &upstreams(&self.state)),
             "/api/v1/generation" => json(StatusCode::OK, &self.status.generation()),
             "/api/v1/config" => json(StatusCode::OK, &self.status.config()),
             _ => json(StatusCode::OK, &self.status.routes()),
@@ -154,6 +164,19 @@ fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": format!("only {allowed}") }));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
+}
+
+/// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests.
+fn upstreams(state: &State) -> Value {
+    let target = |report: TargetReport| {
+        let how = match (report.failing, report.ejected) {
+            (true, _) => "failing",
+            (false, true) => "left_out",
+            (false, false) => "well",
+        };
+        json!({ "upstream": &*report.upstream, "target": report.target, "state": how })
+    };
+    json!({ "targets": state.targets.report().into_iter().map(target).collect::<Vec<_>>() })
 }
 
 fn json(status: StatusCode, value: &Value) -> Answer {

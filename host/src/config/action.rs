@@ -72,6 +72,15 @@ pub struct HeaderChanges {
     pub remove: Vec<HeaderName>,
 }
 
+/// An upstream that gets copies of requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MirrorTo {
+    /// Name of the upstream (exists).
+    pub upstream: Arc<str>,
+    /// Share of the requests, 0 to 1.
+    pub share: f64,
+}
+
 /// When and how often a request is sent again. Only requests without a body and of an idempotent method are.
 #[derive(Clone, Debug)]
 pub struct Retry {

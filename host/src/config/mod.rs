@@ -5,12 +5,14 @@
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
 pub mod action;
+pub mod balance;
 pub mod capabilities;
 mod check;
 mod command_line;
 mod compact;
 mod duration;
 mod fields;
+pub mod files;
 mod interpolate;
 mod load;
 mod node;
@@ -34,9 +36,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use ipnet::IpNet;
 use minisign_verify::PublicKey;
 
-pub use action::{Action, HeaderChanges, Redirect, Retry};
+pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
+pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use command_line::CommandLine;
 pub use interpolate::{Environment, ProcessEnvironment};
@@ -44,7 +48,7 @@ pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
 pub use suggest::closest;
-pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion};
+pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
 pub use crate::filter::OnError;
 
@@ -67,13 +71,31 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// One listening address. HTTP/1.1 and HTTP/2 on the same port: by prior knowledge in cleartext, by ALPN in TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One listening address. HTTP/1.1 and HTTP/2 on the same port (by prior knowledge in cleartext, by ALPN in TLS), unless `tcp` says
+/// otherwise.
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
     /// Cleartext without.
     pub tls: Option<ListenerTls>,
+    /// Connections carry bytes instead of HTTP.
+    pub tcp: Option<TcpService>,
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Whose `x-forwarded-*` fields are believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+}
+
+/// What becomes of the connections of a TCP listener. No other listener has its address, port 0 included.
+#[derive(Clone, Debug)]
+pub struct TcpService {
+    /// Name of the upstream (exists, and carries bytes without TLS).
+    pub upstream: Arc<str>,
+    /// The filters that a connection's bytes pass.
+    pub filters: Vec<FilterEntry>,
+    /// A connection on which no byte moves for that long is closed (default 1 h).
+    pub idle_timeout: Duration,
 }
 
 /// Where plugins come from.
@@ -96,12 +118,37 @@ pub struct Plugins {
 pub struct Upstream {
     /// Its name.
     pub name: Arc<str>,
-    /// Where requests go, round robin; never empty.
+    /// Where requests go; never empty.
     pub targets: Vec<Target>,
     /// HTTP version spoken to the targets.
     pub protocol: UpstreamProtocol,
     /// Limit for establishing a connection (default 5 s).
     pub connect_timeout: Duration,
+    /// Which target gets a request.
+    pub balance: Balance,
+    /// How targets are asked whether they are well, if they are.
+    pub health: Option<HealthCheck>,
+    /// When targets are left out for failing requests.
+    pub ejection: Ejection,
+    /// TLS towards its targets, when it is not the usual one.
+    pub tls: Option<UpstreamTls>,
+    /// Most requests under way at a time, over all workers, if there is a limit.
+    pub max_requests: Option<usize>,
+}
+
+impl Upstream {
+    /// Its targets, as URLs.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let url = |Target { tls, host, port, .. }: &Target| {
+            let scheme = match (self.protocol, tls) {
+                (UpstreamProtocol::Tcp, _) => "tcp",
+                (_, true) => "https",
+                (_, false) => "http",
+            };
+            if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
+        };
+        self.targets.iter().map(url)
+    }
 }
 
 /// One place to send requests.
@@ -113,15 +160,24 @@ pub struct Target {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Its share of the requests, against those of the others of its priority; 0 for none.
+    pub weight: u32,
+    /// Targets of a higher number get requests only when none of a lower one can take them.
+    pub priority: u32,
+}
+
+impl fmt::Display for Target {
+    /// `host:port`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 impl Target {
-    /// As a URL.
+    /// Whether another one is the same place, whatever its share.
     #[must_use]
-    pub fn url(&self) -> String {
-        let Self { tls, host, port } = self;
-        let scheme = if *tls { "https" } else { "http" };
-        if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
     }
 }
 
@@ -133,6 +189,8 @@ pub enum UpstreamProtocol {
     Http1,
     /// `"http2"`: prior knowledge on cleartext, ALPN `h2` on TLS.
     Http2,
+    /// Bytes alone: the targets are `tcp://host:port`. Only TCP listeners lead there.
+    Tcp,
 }
 
 /// One filter of a chain: a plugin with its configuration. `Debug` leaves out what may hold secrets.
@@ -219,6 +277,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the upstream's responses, before the filters.
     pub response_headers: HeaderChanges,
+    /// Who gets copies of requests.
+    pub mirrors: Vec<MirrorTo>,
     /// Whether requests are sent again.
     pub retry: Option<Retry>,
     /// What is rewritten before sending.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::interpolate::names_only;
 use super::load::syntax;
 use super::schema::cover;
-use super::{Config, Origins, Target, schema};
+use super::{Config, Origins, UpstreamProtocol, schema};
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 8] = [
@@ -36,9 +36,12 @@ impl Origins {
         if let Some(filters) = shown.get_mut("filters") {
             hide_configurations(filters, &schema_of);
         }
-        for route in shown.get_mut("routes").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(filters) = route.get_mut("filters") {
-                hide_configurations(filters, &schema_of);
+        for pointer in ["/routes", "/listeners"] {
+            for chain in shown.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten() {
+                let filters = if pointer == "/routes" { chain.get_mut("filters") } else { chain.pointer_mut("/tcp/filters") };
+                if let Some(filters) = filters {
+                    hide_configurations(filters, &schema_of);
+                }
             }
         }
         hide_headers(&mut shown);
@@ -84,12 +87,32 @@ fn effective(shown: &mut Value, config: &Config) {
     if let Some(admin) = config.admin {
         put("/admin", "address", admin.to_string().into());
     }
-    for (name, upstream) in &config.upstreams {
-        let targets = upstream.targets.iter().map(Target::url).collect();
-        put(&format!("/upstreams/{}", name.replace('~', "~0").replace('/', "~1")), "targets", targets);
-    }
     for (index, route) in config.routes.iter().enumerate() {
         put(&format!("/routes/{index}"), "name", route.name.to_string().into());
+    }
+    for (name, upstream) in &config.upstreams {
+        let shown = &mut shown["upstreams"][name.as_str()];
+        for (target, url) in shown["targets"].as_array_mut().into_iter().flatten().zip(upstream.urls()) {
+            match target {
+                Value::Object(members) => drop(members.insert("url".to_owned(), url.into())),
+                target => *target = url.into(),
+            }
+        }
+    }
+    leave_out_http(shown, config);
+}
+
+/// Defaults that are about HTTP, where there is none.
+fn leave_out_http(shown: &mut Value, config: &Config) {
+    for (index, _) in config.listeners.iter().enumerate().filter(|(_, listener)| listener.tcp.is_some()) {
+        if let Some(Value::Object(tls)) = shown.pointer_mut(&format!("/listeners/{index}/tls")) {
+            tls.remove("alpn");
+        }
+    }
+    for (name, _) in config.upstreams.iter().filter(|(_, upstream)| upstream.protocol == UpstreamProtocol::Tcp) {
+        if let Some(upstream) = shown["upstreams"][name.as_str()].as_object_mut() {
+            upstream.remove("protocol");
+        }
     }
 }
 

@@ -54,6 +54,25 @@ pub struct ClientCertificates {
     pub required: bool,
 }
 
+/// How an upstream's `https://` targets are spoken to, beyond what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM: the only authorities that are trusted; the public ones without.
+    pub ca: Option<PathBuf>,
+    /// What the gateway shows of itself: a certificate and its key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that is asked for and must be in the certificate; the target's host without.
+    pub server_name: Option<String>,
+}
+
+impl UpstreamTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [&**certificate, &**key]);
+        self.ca.iter().map(|ca| &**ca).chain(identity)
+    }
+}
+
 impl ListenerTls {
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {

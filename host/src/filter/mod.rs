@@ -10,6 +10,7 @@ pub mod egress;
 pub mod exchange;
 pub mod headers;
 pub mod reply;
+pub mod tcp;
 
 use std::fmt;
 use std::rc::Rc;
@@ -266,6 +267,16 @@ pub enum Phase {
     ResponseTrailers,
     /// done, log and delete together
     Finish,
+    /// `on_new_connection`
+    NewConnection,
+    /// `on_downstream_data`
+    DownstreamData,
+    /// `on_upstream_data`
+    UpstreamData,
+    /// `on_downstream_connection_close`
+    DownstreamClose,
+    /// `on_upstream_connection_close`
+    UpstreamClose,
 }
 
 /// How a callback ended, for the ledger.

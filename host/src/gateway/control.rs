@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use super::reload::{Reloader, lock};
 use super::sockets::Listening;
 use super::status::GatewayStatus;
 use super::steer::Steering;
+use super::supervisor;
 use super::watch;
 use super::worker::Workers;
 use crate::admin::Admin;
@@ -47,14 +49,14 @@ pub(super) fn serve(
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
     };
-    let addresses = reloader.publish(Arc::clone(first))?;
+    let urls = reloader.publish(Arc::clone(first))?;
     let reloader = Arc::new(Mutex::new(reloader));
     let steering = Arc::new(Steering::new(&reloader, &status));
     let admin = Admin { state, metrics, status, control: Arc::clone(&steering) as _, hosts: Vec::new() };
     runtime.block_on(async {
         let admin = serve_admin(admin_socket, admin)?;
         watch_files(&reloader)?;
-        announce(&addresses, admin);
+        announce(&urls, admin);
         control(&reloader, &steering, &mut alarms).await
     })?;
     Ok(())
@@ -92,13 +94,13 @@ fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<Socke
 }
 
 /// Tells on standard output where requests go; the last line says that they are served.
-fn announce(addresses: &[String], admin: Option<SocketAddr>) {
+fn announce(urls: &[String], admin: Option<SocketAddr>) {
     // Whoever reads both streams sees what led here before the word that it is done.
     crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
     let mut text = String::new();
-    for address in addresses {
-        text.push_str(&format!("listening {address}\n"));
+    for url in urls {
+        text.push_str(&format!("listening {url}\n"));
     }
     if let Some(address) = admin {
         text.push_str(&format!("admin http://{address}\n"));
@@ -106,6 +108,7 @@ fn announce(addresses: &[String], admin: Option<SocketAddr>) {
     text.push_str("ready\n");
     // Nobody may be reading; the log says the same.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    supervisor::tell(&[NotifyState::Ready]);
 }
 
 async fn control(
@@ -131,6 +134,7 @@ async fn control(
             }
         }
     }
+    supervisor::tell(&[NotifyState::Stopping]);
     info!("Draining: no new connections, running requests finish. A second signal ends at once.");
     let drained = {
         let reloader = Arc::clone(reloader);

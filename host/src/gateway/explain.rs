@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::generation::{Builder, Generation, Origin};
 use super::show::action;
 use super::{StartError, short};
-use crate::config::{Action, FilterEntry, Route, Target};
+use crate::config::{Action, FilterEntry, Listener, Route, Upstream};
 use crate::proxy::{self, Asked, BadRequest, Normal, ProxyError};
 use crate::route::{RequestView, path, refuse::Refusal};
 use crate::wasm::{Engine, FilterSpec};
@@ -105,7 +105,7 @@ impl Explanation {
 /// The configuration is not valid.
 pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
-    let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default());
+    let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
     let parts = head(&generation, question);
     let checked = proxy::checked(&parts, generation.config.limits.header_count);
@@ -139,7 +139,7 @@ fn head(generation: &Generation, question: &Question) -> Parts {
         parts.headers.append(name.clone(), value.clone());
     }
     if !parts.headers.contains_key(header::HOST) {
-        let first = || generation.config.listeners.first().map(|listener| host_of(listener.address));
+        let first = || first(generation).map(|listener| host_of(listener.address));
         let host = question.url.authority().map(ToString::to_string).or_else(first).unwrap_or_default();
         if let Ok(host) = HeaderValue::try_from(host) {
             parts.headers.insert(header::HOST, host);
@@ -157,10 +157,15 @@ fn host_of(address: SocketAddr) -> String {
     }
 }
 
+/// The first listener for HTTP.
+fn first(generation: &Generation) -> Option<&Listener> {
+    generation.config.listeners.iter().find(|listener| listener.tcp.is_none())
+}
+
 fn is_secure(generation: &Generation, url: &Uri) -> bool {
     match url.scheme() {
         Some(scheme) => *scheme == Scheme::HTTPS,
-        None => generation.config.listeners.first().is_some_and(|listener| listener.tls.is_some()),
+        None => first(generation).is_some_and(|listener| listener.tls.is_some()),
     }
 }
 
@@ -286,7 +291,7 @@ impl Exchange<'_> {
         let share = |share: &crate::config::action::Weighted| {
             let upstream = self.generation.config.upstreams.get(&*share.upstream);
             let targets: Vec<String> =
-                upstream.into_iter().flat_map(|upstream| &upstream.targets).map(Target::url).collect();
+                upstream.into_iter().flat_map(Upstream::urls).collect();
             json!({ "upstream": &*share.upstream, "percent": percent(share.weight.into(), total), "targets": targets })
         };
         let mut then = json!({ "upstreams": shares.iter().map(share).collect::<Vec<_>>() });
@@ -298,9 +303,9 @@ impl Exchange<'_> {
             };
         }
         then["host"] = shown["rewrite"].get("host").cloned().unwrap_or_else(|| self.authority.into());
-        for key in ["rewrite", "request_headers", "response_headers", "retry"] {
+        for key in ["rewrite", "request_headers", "response_headers", "retry", "mirrors"] {
             let changes =
-                shown.get(key).filter(|value| value.as_object().is_some_and(|all| all.values().any(is_something)));
+                shown.get(key).filter(|value| is_something(value));
             if let Some(changes) = changes {
                 then[key] = changes.clone();
             }
@@ -319,7 +324,7 @@ fn percent(part: u64, whole: u64) -> Value {
 fn is_something(value: &Value) -> bool {
     match value {
         Value::Array(elements) => !elements.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Value::Object(members) => members.values().any(is_something),
         _ => true,
     }
 }

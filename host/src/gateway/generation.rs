@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::library::Library;
-use super::tls::{self, ListenersTls};
+use super::tls::{self, ListenersTls, OwnTls};
 use super::watch::{self, Snapshot, Watched};
-use crate::config::{self, CommandLine, Config, FilterEntry, Loaded, Origins, Problem, Problems};
+use crate::config::{self, CommandLine, Config, FilterEntry, Listener, Loaded, Origins, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
+use crate::upstream::Tls;
 use crate::wasm::{self, Engine, FilterSpec, Plugin};
 
 /// Everything that a worker needs to serve: checked, compiled, and proven to start.
@@ -26,6 +29,8 @@ pub(super) struct Generation {
     pub(super) global: Vec<Arc<FilterSpec>>,
     /// The filters of each route, in the order of the configuration's routes.
     pub(super) routes: Vec<Vec<Arc<FilterSpec>>>,
+    /// The filters of each listener's TCP connections, in the order of the configuration's listeners; none for HTTP.
+    pub(super) tcp: Vec<Vec<Arc<FilterSpec>>>,
     /// Plugins in use, by name.
     pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// What building it took, per plugin that was not in use before or changed.
@@ -34,6 +39,9 @@ pub(super) struct Generation {
     pub(super) withdrawn: BTreeMap<Arc<str>, Arc<str>>,
     /// TLS of the listeners.
     pub(super) tls: ListenersTls,
+    /// TLS towards upstreams that have none of their own.
+    pub(super) usual_tls: Arc<Tls>,
+    pub(super) upstream_tls: OwnTls,
 }
 
 /// A plugin that is not the same in this generation as in the one before.
@@ -48,9 +56,9 @@ pub(super) struct Change {
 }
 
 impl Generation {
-    /// Every filter entry: the global ones, then those of the routes.
+    /// Every filter entry: the global ones, then those of the routes and of TCP listeners.
     pub(super) fn specs(&self) -> impl Iterator<Item = &Arc<FilterSpec>> {
-        self.global.iter().chain(self.routes.iter().flatten())
+        self.global.iter().chain(self.routes.iter().flatten()).chain(self.tcp.iter().flatten())
     }
 }
 
@@ -97,14 +105,25 @@ pub(super) struct Builder {
     /// What those files were like just before they were read.
     pub(super) seen: Snapshot,
     pub(super) library: Library,
+    /// The usual TLS towards upstreams.
+    tls: Arc<Tls>,
     state: Arc<State>,
     ledgers: Arc<GatewayLedger>,
 }
 
 impl Builder {
-    pub(super) fn new(origin: Origin, engine: Engine, state: Arc<State>, ledgers: Arc<GatewayLedger>) -> Self {
+    /// # Errors
+    /// The certificates of the public authorities, or those that `SSL_CERT_FILE` names, cannot be read.
+    pub(super) fn new(
+        origin: Origin,
+        engine: Engine,
+        state: Arc<State>,
+        ledgers: Arc<GatewayLedger>,
+    ) -> anyhow::Result<Self> {
+        let tls = Arc::new(Tls::new().context("cannot load the certificates of authorities")?);
         let watched = Watched { config: origin.file().cloned(), ..Watched::default() };
-        Self { origin, watched, seen: Snapshot::default(), library: Library::new(engine), state, ledgers }
+        let library = Library::new(engine);
+        Ok(Self { origin, watched, seen: Snapshot::default(), library, tls, state, ledgers })
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -121,14 +140,16 @@ impl Builder {
         self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
         let tls = tls::load(&loaded, previous, &mut problems);
+        let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
         let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
+        let tcp: Vec<_> = loaded.config.listeners.iter().map(|listener| assembly.tcp_specs(listener)).collect();
         let mut problems = assembly.problems;
         let mut configure = BTreeMap::new();
         // Guests are started only when everything else is right: their words about a broken configuration would mislead.
         if problems.is_empty() {
-            for spec in global.iter().chain(routes.iter().flatten()) {
+            for spec in global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()) {
                 self.prove(spec, previous, &loaded, &mut configure, &mut problems);
             }
         }
@@ -146,9 +167,12 @@ impl Builder {
             origins: loaded.origins,
             global,
             routes,
+            tcp,
             plugins,
             withdrawn: self.library.withdrawn(),
             tls,
+            usual_tls: Arc::clone(&self.tls),
+            upstream_tls,
         })
     }
 
@@ -234,6 +258,19 @@ impl Assembly<'_> {
         entries.iter().filter_map(|entry| self.spec(entry)).collect()
     }
 
+    fn tcp_specs(&mut self, listener: &Listener) -> Vec<Arc<FilterSpec>> {
+        let entries = listener.tcp.as_ref().map_or(&[][..], |tcp| &tcp.filters);
+        for entry in entries {
+            let Some(plugin) = self.plugins.get(&entry.plugin).filter(|plugin| !plugin.takes_connections()) else {
+                continue;
+            };
+            let message =
+                format!("plugin \"{}\" is no filter for TCP: it has no callback for connections", plugin.name);
+            self.problems.push(self.loaded.origins.plugin_problem(&entry.path, message, None));
+        }
+        self.specs(entries)
+    }
+
     /// `None` when the plugin is not there, which has been reported.
     fn spec(&mut self, entry: &FilterEntry) -> Option<Arc<FilterSpec>> {
         let plugin = self.plugins.get(&entry.plugin)?;
@@ -288,7 +325,9 @@ impl Assembly<'_> {
 
 /// All filter entries of a configuration.
 pub(super) fn entries(config: &Config) -> impl Iterator<Item = &FilterEntry> {
-    config.filters.iter().chain(config.routes.iter().flat_map(|route| &route.filters))
+    let tcp = config.listeners.iter().filter_map(|listener| listener.tcp.as_ref());
+    let routed = config.routes.iter().flat_map(|route| &route.filters);
+    config.filters.iter().chain(routed).chain(tcp.flat_map(|tcp| &tcp.filters))
 }
 
 fn changes(

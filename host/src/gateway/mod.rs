@@ -4,6 +4,7 @@
 //! compiling, starting guests - happens on a thread of its own, and the result reaches the workers as one finished
 //! [`Generation`]. What goes wrong before that changes nothing.
 
+mod callouts;
 mod catalogue;
 mod control;
 mod explain;
@@ -16,6 +17,7 @@ mod show;
 mod sockets;
 mod status;
 mod steer;
+mod supervisor;
 mod tls;
 mod trust;
 mod watch;
@@ -66,7 +68,7 @@ pub fn run(origin: Origin) -> Result<(), StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let state = Arc::new(State::default());
     let ledgers = Arc::new(GatewayLedger::default());
-    let mut builder = Builder::new(origin, engine, Arc::clone(&state), Arc::clone(&ledgers));
+    let mut builder = Builder::new(origin, engine, Arc::clone(&state), Arc::clone(&ledgers))?;
     let first = Arc::new(builder.build(None)?);
     control::serve(builder, &first, state, ledgers)
 }
@@ -77,7 +79,7 @@ pub fn run(origin: Origin) -> Result<(), StartError> {
 /// Every problem found.
 pub fn check(path: &Path) -> Result<Summary, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
-    let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default());
+    let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
     Ok(Summary::of(&generation))
 }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::generation::{Builder, Change, Generation};
 use super::short;
-use super::sockets::{Bound, Listening};
+use super::sockets::Listening;
 use super::status::GatewayStatus;
 use super::worker::{Adoption, Workers};
 use crate::config::{Problem, Problems};
@@ -66,10 +66,10 @@ impl Reloader {
         let bound = self.listening.bind_new(&generation.config, self.workers.len())?;
         let gone = self.listening.gone(&generation.config);
         self.listening.update(&bound, &gone);
-        let addresses: Vec<String> = bound.iter().map(Bound::url).collect();
+        let urls: Vec<String> = bound.iter().map(|bound| bound.url.clone()).collect();
         let adopted = self.workers.adopt(&generation, bound, &gone);
-        for address in &addresses {
-            info!(%address, "Listening.");
+        for url in &urls {
+            info!(url, "Listening.");
         }
         let (old, new) = (&self.current.config, &generation.config);
         if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
@@ -88,7 +88,7 @@ impl Reloader {
         self.status.published(&generation);
         self.metrics.reload_succeeded(generation.number);
         self.current = generation;
-        Ok(addresses)
+        Ok(urls)
     }
 
     /// Goes back to the version of a plugin before, if there is one: instances of this one only die.

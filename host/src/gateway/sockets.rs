@@ -1,6 +1,6 @@
 //! Which addresses are listened on: bound before a generation is published, so that an address in use changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
@@ -12,22 +12,14 @@ use crate::listener;
 pub(super) struct Bound {
     /// As it stands in the configuration: port 0 stays 0.
     pub(super) configured: SocketAddr,
-    /// What the kernel gave.
-    pub(super) actual: SocketAddr,
-    pub(super) tls: bool,
+    /// What the kernel gave, as a URL.
+    pub(super) url: String,
     pub(super) sockets: Vec<TcpListener>,
 }
 
-impl Bound {
-    /// Where it answers, for people.
-    pub(super) fn url(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.actual)
-    }
-}
-
-/// The addresses that the workers listen on now: as configured → as bound.
+/// The addresses that the workers listen on now, as configured.
 #[derive(Default)]
-pub(super) struct Listening(BTreeMap<SocketAddr, SocketAddr>);
+pub(super) struct Listening(BTreeSet<SocketAddr>);
 
 impl Listening {
     /// Binds what `config` adds, for every worker.
@@ -35,14 +27,14 @@ impl Listening {
     /// # Errors
     /// An address is in use or not allowed; nothing has changed.
     pub(super) fn bind_new(&self, config: &Config, workers: usize) -> Result<Vec<Bound>> {
-        let new = config.listeners.iter().filter(|listener| !self.0.contains_key(&listener.address));
+        let new = config.listeners.iter().filter(|listener| !self.0.contains(&listener.address));
         new.map(|listener| bind(listener, workers)).collect()
     }
 
     /// The addresses that `config` no longer has.
     pub(super) fn gone(&self, config: &Config) -> Vec<SocketAddr> {
         let kept = |address: &SocketAddr| config.listeners.iter().any(|listener| listener.address == *address);
-        self.0.keys().copied().filter(|address| !kept(address)).collect()
+        self.0.iter().copied().filter(|address| !kept(address)).collect()
     }
 
     /// Remembers what has been handed to the workers.
@@ -50,7 +42,7 @@ impl Listening {
         for address in gone {
             self.0.remove(address);
         }
-        self.0.extend(bound.iter().map(|bound| (bound.configured, bound.actual)));
+        self.0.extend(bound.iter().map(|bound| bound.configured));
     }
 }
 
@@ -59,5 +51,10 @@ fn bind(listener: &Listener, workers: usize) -> Result<Bound> {
     let failed = || format!("cannot listen on {configured}");
     let sockets = listener::bind_all(configured, workers).with_context(failed)?;
     let actual = sockets.first().map_or(Ok(configured), TcpListener::local_addr).with_context(failed)?;
-    Ok(Bound { configured, actual, tls: listener.tls.is_some(), sockets })
+    let scheme = match (&listener.tcp, &listener.tls) {
+        (Some(_), _) => "tcp",
+        (None, Some(_)) => "https",
+        (None, None) => "http",
+    };
+    Ok(Bound { configured, url: format!("{scheme}://{actual}"), sockets })
 }

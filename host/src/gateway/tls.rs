@@ -1,13 +1,17 @@
 //! TLS of the listeners in a generation: made from the files as they are on disk; what is unchanged is kept.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use sha2::{Digest, Sha256};
+
 use super::generation::Generation;
-use crate::config::{Config, Loaded, Problem};
+use crate::config::{Config, Loaded, Problem, files};
 use crate::listener::{Finding, Termination};
+use crate::upstream::Tls;
 
 /// What the listeners do with TLS, in the order of the configuration's listeners.
 #[derive(Default)]
@@ -20,7 +24,8 @@ pub(super) struct ListenersTls {
 /// The files that take part, for the watcher.
 pub(super) fn files(config: &Config) -> Vec<PathBuf> {
     let named = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| tls.files());
-    named.map(PathBuf::from).collect()
+    let upstreams = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()).flat_map(|tls| tls.files());
+    named.chain(upstreams).map(PathBuf::from).collect()
 }
 
 /// Makes every listener's TLS, or keeps that of `previous`. What is wrong is added to `problems`.
@@ -47,6 +52,41 @@ pub(super) fn load(loaded: &Loaded, previous: Option<&Generation>, problems: &mu
     }
     all
 }
+
+/// Makes the TLS of every upstream that has its own, or keeps that of `previous` while neither words nor files have changed.
+pub(super) fn load_upstreams(
+    loaded: &Loaded,
+    usual: &Arc<Tls>,
+    previous: Option<&Generation>,
+    problems: &mut Vec<Problem>,
+) -> OwnTls {
+    let mut all = OwnTls::new();
+    for (name, upstream) in &loaded.config.upstreams {
+        let Some(config) = &upstream.tls else { continue };
+        let digests = config.files().map(|path| files::read(path).map(|bytes| Sha256::digest(&bytes).into()).ok());
+        let digests: Vec<Option<[u8; 32]>> = digests.collect();
+        let known = previous.and_then(|old| {
+            let same = old.config.upstreams.get(name)?.tls.as_ref() == Some(config);
+            old.upstream_tls.get(name).filter(|(before, _)| same && *before == digests)
+        });
+        if let Some(known) = known {
+            all.insert(name.clone(), known.clone());
+            continue;
+        }
+        match usual.of_upstream(config) {
+            Ok(made) => {
+                all.insert(name.clone(), (digests, Arc::new(made)));
+            }
+            Err(findings) => problems.extend(findings.into_iter().map(|(key, message)| {
+                loaded.origins.file_problem(&format!("upstreams.{name}.tls.{key}"), message.as_str())
+            })),
+        }
+    }
+    all
+}
+
+/// By upstream: digests of the files, and what was made of them.
+pub(super) type OwnTls = BTreeMap<String, (Vec<Option<[u8; 32]>>, Arc<Tls>)>;
 
 /// What the generation before had at those addresses.
 fn known(

@@ -1,6 +1,7 @@
 //! The worker threads: each serves with its own sockets, its own upstream connections and its own instance of every filter.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle as TaskHandle;
 use tracing::{debug, error, warn};
 
+use super::callouts::CurrentCallouts;
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
-use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, FilterSource, GrpcCall, GrpcEvent, GrpcStream};
+use crate::filter::tcp::TcpSource;
+use crate::filter::{Callouts, FilterSource};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
-use crate::proxy::{FilterList, Proxy, RouteChain, Shares, WorkerGeneration};
+use crate::proxy::{FilterList, Mirror, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
 use crate::state::State;
-use crate::upstream::{Tls, Upstreams, WorkerCallouts};
+use crate::upstream::{Upstreams, UpstreamsTls, WorkerCallouts};
 use crate::wasm::{FilterSpec, WorkerFilter};
 
 /// Commands that may wait for a worker. More than one at a time are never under way.
@@ -65,7 +68,6 @@ impl Workers {
         alarms: &mpsc::Sender<Arc<FilterSpec>>,
     ) -> Result<Self> {
         let count = first.config.limits.workers;
-        let tls = Tls::new().context("cannot load the certificates of authorities")?;
         let bearable = descriptors::connections();
         if bearable < first.config.limits.connections {
             warn!(
@@ -81,7 +83,6 @@ impl Workers {
                 index,
                 state: Arc::clone(state),
                 metrics: Arc::clone(metrics),
-                tls: tls.clone(),
                 balance: Arc::clone(&balance),
                 alarms: alarms.clone(),
             };
@@ -136,7 +137,6 @@ struct Shared {
     index: usize,
     state: Arc<State>,
     metrics: Arc<GatewayLedger>,
-    tls: Tls,
     balance: Arc<Balance>,
     /// Where filters are reported whose instances only die.
     alarms: mpsc::Sender<Arc<FilterSpec>>,
@@ -220,10 +220,13 @@ impl Worker {
     fn adopt(&mut self, adopt: Adopt, inbox: &mut Option<mpsc::Receiver<Handed>>) {
         let Adopt { generation, listen, close, done } = adopt;
         let previous = self.serving.as_ref().map(|serving| Rc::clone(&serving.current.borrow()));
+        let own = generation.upstream_tls.iter().map(|(name, (_, tls))| (name.clone(), Arc::clone(tls)));
+        let tls = UpstreamsTls { usual: Arc::clone(&generation.usual_tls), own: own.collect() };
         let upstreams = Upstreams::new(
             &generation.config.upstreams,
             previous.as_ref().map(|previous| &*previous.upstreams),
-            &self.shared.tls,
+            &tls,
+            &self.shared.state.targets,
         );
         let old = std::mem::take(&mut self.filters);
         self.filters = self.entries(&generation, &upstreams, &old);
@@ -322,13 +325,18 @@ impl Worker {
             let shares = shares.iter().map(|Weighted { upstream, weight }| {
                 Some((Rc::from(&**upstream), Rc::clone(upstreams.get(upstream)?), *weight))
             });
+            let mirrors = route.mirrors.iter().map(|mirror| {
+                Some(Mirror { upstream: Rc::clone(upstreams.get(&mirror.upstream)?), share: mirror.share })
+            });
             Some(RouteChain {
+                mirrors: mirrors.collect::<Option<Vec<_>>>()?,
                 name: Rc::from(&*route.name),
                 shares: Shares::new(shares.collect::<Option<Vec<_>>>()?),
                 filters: list(Some((route, specs))),
             })
         });
         WorkerGeneration {
+            tcp: self.tcp(generation, upstreams),
             routes: routes.collect(),
             unrouted: list(None),
             config: Arc::clone(config),
@@ -337,37 +345,32 @@ impl Worker {
         }
     }
 
-    /// Every spec of the generation has an entry, made just before.
+    /// What becomes of the connections of each TCP listener.
+    fn tcp(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> BTreeMap<SocketAddr, Rc<TcpService>> {
+        let config = &generation.config;
+        let services = config.listeners.iter().zip(&generation.tcp).filter_map(|(listener, specs)| {
+            let (tcp, name) = (listener.tcp.as_ref()?, listener.address.to_string());
+            let sources = specs.iter().filter_map(|spec| Some(self.filter(spec)? as Rc<dyn TcpSource>));
+            let service = TcpService {
+                ledger: self.shared.metrics.tcp(&name),
+                listener: Rc::from(name),
+                upstream: Rc::clone(upstreams.get(&tcp.upstream)?),
+                sources: sources.collect(),
+                idle_timeout: tcp.idle_timeout,
+                buffer_limit: config.limits.buffer_bytes,
+            };
+            Some((listener.address, Rc::new(service)))
+        });
+        services.collect()
+    }
+
     fn source(&self, spec: &Arc<FilterSpec>) -> Option<Rc<dyn FilterSource>> {
+        Some(self.filter(spec)? as Rc<dyn FilterSource>)
+    }
+
+    /// Every spec of the generation has an entry, made just before.
+    fn filter(&self, spec: &Arc<FilterSpec>) -> Option<Rc<WorkerFilter>> {
         let entry = self.filters.iter().find(|entry| Arc::ptr_eq(&entry.spec, spec))?;
-        Some(Rc::clone(&entry.filter) as Rc<dyn FilterSource>)
-    }
-}
-
-/// Callouts of one filter, over the upstreams of the generation in force: a filter may outlive the one that it began in.
-struct CurrentCallouts(RefCell<Rc<WorkerCallouts>>);
-
-impl CurrentCallouts {
-    fn new(callouts: WorkerCallouts) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(Rc::new(callouts))))
-    }
-
-    fn set(&self, callouts: WorkerCallouts) {
-        *self.0.borrow_mut() = Rc::new(callouts);
-    }
-}
-
-impl Callouts for CurrentCallouts {
-    fn start(&self, call: Callout, done: Box<dyn FnOnce(CalloutReply)>) -> Result<(), CalloutRefused> {
-        let current = Rc::clone(&self.0.borrow());
-        current.start(call, done)
-    }
-    fn open_grpc(
-        &self,
-        call: GrpcCall,
-        events: Box<dyn FnMut(GrpcEvent)>,
-    ) -> Result<Box<dyn GrpcStream>, CalloutRefused> {
-        let current = Rc::clone(&self.0.borrow());
-        current.open_grpc(call, events)
+        Some(Rc::clone(&entry.filter))
     }
 }

@@ -11,9 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
-use super::balance::{Balance, Handed, Open};
+use super::arrived::Arrived;
+use super::balance::{Balance, Handed, Open, Origin};
 use super::drain::Drain;
 use super::serve::serve;
+use super::tcp;
 use super::tls::{Termination, Terminations};
 use crate::proxy::Proxy;
 
@@ -69,10 +71,10 @@ impl Worker {
                         listener.set_nonblocking(true)?;
                         let acceptor = Acceptor {
                             listener: TcpListener::from_std(listener)?,
-                            configured,
                             tls: tls.clone(),
                             balance: Arc::clone(&balance),
                             index,
+                            configured,
                             proxy: Rc::clone(&proxy),
                             accepted: accepted.clone(),
                         };
@@ -80,10 +82,11 @@ impl Worker {
                     }
                 }
                 Some(accepted) = arriving.recv() => start(&mut connections, accepted, &proxy, &drain),
-                Some(Handed { stream, remote, tls, open }) = handed.recv() => {
+                Some(Handed { stream, origin, tls, open }) = handed.recv() => {
+                    let remote = origin.remote;
                     match TcpStream::from_std(stream) {
                         Ok(stream) => {
-                            start(&mut connections, Accepted { stream, remote, tls, open }, &proxy, &drain);
+                            start(&mut connections, Accepted { stream, origin, tls, open }, &proxy, &drain);
                         }
                         Err(error) => debug!(%error, %remote, "Connection lost."),
                     }
@@ -108,17 +111,22 @@ impl Worker {
 /// A connection that this worker is to serve.
 struct Accepted {
     stream: TcpStream,
-    remote: SocketAddr,
+    origin: Origin,
     /// Of the listener as it was when the connection was accepted.
     tls: Option<Arc<Termination>>,
     open: Open,
 }
 
 fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, drain: &Drain) {
-    let Accepted { stream, remote, tls, open } = accepted;
+    let Accepted { stream, origin: Origin { configured, remote }, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        serve(stream, remote, tls, proxy, drain).await;
+        if let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await {
+            match proxy.generation().tcp.get(&configured).cloned() {
+                Some(service) => tcp::serve(arrived, service, proxy, drain).await,
+                None => serve(arrived, proxy, drain).await,
+            }
+        }
         drop(open);
     });
 }
@@ -158,10 +166,11 @@ impl Accepting {
 /// Accepts on one listener.
 struct Acceptor {
     listener: TcpListener,
-    configured: SocketAddr,
     tls: Terminations,
     balance: Arc<Balance>,
     index: usize,
+    /// The listener's address in the configuration.
+    configured: SocketAddr,
     proxy: Rc<Proxy>,
     accepted: mpsc::Sender<Accepted>,
 }
@@ -201,9 +210,10 @@ impl Acceptor {
     async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
         // What the generation does not listen on is not served, least of all without the TLS that it had.
         let tls = self.tls.of(self.configured).ok_or(())?;
+        let origin = Origin { configured: self.configured, remote };
         let open = self.balance.place(self.index);
         if open.worker == self.index {
-            return self.accepted.send(Accepted { stream, remote, tls, open }).await.map_err(drop);
+            return self.accepted.send(Accepted { stream, origin, tls, open }).await.map_err(drop);
         }
         let stream = match stream.into_std() {
             Ok(stream) => stream,
@@ -212,13 +222,13 @@ impl Acceptor {
                 return Ok(());
             }
         };
-        let Err(refused) = self.balance.hand_over(Handed { stream, remote, tls, open }) else { return Ok(()) };
-        let Handed { stream, remote, tls, open } = refused;
+        let Err(refused) = self.balance.hand_over(Handed { stream, origin, tls, open }) else { return Ok(()) };
+        let Handed { stream, origin, tls, open } = refused;
         drop(open);
         match TcpStream::from_std(stream) {
             Ok(stream) => {
                 let open = self.balance.count(self.index);
-                self.accepted.send(Accepted { stream, remote, tls, open }).await.map_err(drop)
+                self.accepted.send(Accepted { stream, origin, tls, open }).await.map_err(drop)
             }
             Err(error) => {
                 debug!(%error, %remote, "Connection lost.");

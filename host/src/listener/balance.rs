@@ -15,9 +15,18 @@ const HANDED_OVER: usize = 256;
 /// A connection handed to another worker: its socket belongs to no runtime yet.
 pub struct Handed {
     pub(super) stream: std::net::TcpStream,
-    pub(super) remote: SocketAddr,
+    pub(super) origin: Origin,
     pub(super) tls: Option<Arc<Termination>>,
     pub(super) open: Open,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// Its listener's address in the configuration.
+    pub(super) configured: SocketAddr,
+    /// The client.
+    pub(super) remote: SocketAddr,
 }
 
 /// Open connections per worker, shared by all workers.

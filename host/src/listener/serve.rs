@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use super::arrived::Arrived;
 use super::drain::Drain;
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
@@ -41,20 +42,16 @@ const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// Numbers connections in this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
+/// The number of a new connection, unique in this process.
+pub(super) fn next_id() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    tls: Option<Arc<Termination>>,
-    proxy: Rc<Proxy>,
-    drain: Drain,
-) {
+pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
+    let Arrived { stream, remote, local, tls, trusted } = arrived;
     let _counted = proxy.count_connection();
     let config = Arc::clone(&proxy.generation().config);
-    let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
-        Ok(local) => local,
-        Err(error) => return lost(&error, remote),
-    };
     let mut draining = drain.clone();
     let begun = tokio::select! {
         begun = begin(stream, remote, tls.as_deref(), &proxy) => begun,
@@ -62,8 +59,7 @@ pub(super) async fn serve(
         () = draining.wait() => return,
     };
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
-    let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    let client = Client::new(ConnectionFacts { id, remote, local, tls });
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
     let progress = Rc::<Progress>::default();
     let io = TokioIo::new(ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
     let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
@@ -106,8 +102,7 @@ async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>,
         Some(tls) => match Box::pin(tls.accept(stream, timeout)).await {
             Ok(Secured { stream, facts, http2 }) => (Socket::Tls(Box::new(stream)), Some(http2), Some(facts)),
             Err(refused) => {
-                proxy.handshake_failed(refused.reason);
-                debug!(error = %refused, reason = refused.reason.as_str(), %remote, "TLS handshake failed.");
+                refused.tell(proxy, remote);
                 return None;
             }
         },
@@ -123,7 +118,7 @@ async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>,
     }
 }
 
-fn lost(error: &io::Error, remote: SocketAddr) {
+pub(super) fn lost(error: &io::Error, remote: SocketAddr) {
     debug!(%error, %remote, "Connection lost.");
 }
 

@@ -13,9 +13,11 @@ use prometheus_client::registry::Registry;
 use super::filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES};
 use super::gateway::{GatewayLedger, GatewaySnapshot};
 use super::histogram::Distribution;
+use super::tcp;
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
 use crate::state::store::Usage;
+use crate::state::targets::TargetReport;
 
 /// The media type of what [`render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +33,7 @@ pub fn render(gateway: &GatewayLedger, filters: &[Arc<FilterLedger>], state: &St
         filters: merged(filters),
         guests: state.metrics.families(),
         stores: state.store.usage(),
+        targets: state.targets.report(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
@@ -43,6 +46,7 @@ struct Everything {
     filters: Vec<FilterSnapshot>,
     guests: Vec<Family>,
     stores: Vec<Usage>,
+    targets: Vec<TargetReport>,
 }
 
 impl fmt::Debug for Everything {
@@ -56,9 +60,11 @@ impl Collector for Everything {
         let mut page = Page(encoder);
         process(&mut page, &self.gateway)?;
         traffic(&mut page, &self.gateway)?;
+        tcp::write(&mut page, &self.gateway.tcp)?;
         callbacks(&mut page, &self.filters)?;
         instances(&mut page, &self.filters)?;
         stores(&mut page, &self.stores)?;
+        targets(&mut page, &self.targets)?;
         self.guests.iter().try_for_each(|family| guest(&mut page, family))
     }
 }
@@ -120,12 +126,20 @@ fn traffic(page: &mut Page<'_>, gateway: &GatewaySnapshot) -> fmt::Result {
     page.counter("upstream_errors", "Requests to upstreams that failed", errors)
 }
 
+fn targets(page: &mut Page<'_>, targets: &[TargetReport]) -> fmt::Result {
+    let labels = |report: &TargetReport| {
+        vec![("upstream", Cow::Owned(report.upstream.to_string())), ("target", Cow::Owned(report.target.clone()))]
+    };
+    let gets = targets.iter().map(|report| (labels(report), i64::from(!report.failing && !report.ejected)));
+    page.gauge("upstream_target_usable", "Whether a target gets requests: 0 while it fails checks or is left out", gets)
+}
+
 fn callbacks(page: &mut Page<'_>, filters: &[FilterSnapshot]) -> fmt::Result {
     let mut durations = Vec::new();
     let mut calls = Vec::new();
     for filter in filters {
         for ((_, word), phase) in PHASES.into_iter().zip(&filter.phases) {
-            // A filter has a few callbacks of the seven; series that never move would be noise.
+            // A filter has a few of the callbacks; series that never move would be noise.
             if phase.duration.count() == 0 {
                 continue;
             }
@@ -190,7 +204,7 @@ fn guest(page: &mut Page<'_>, family: &Family) -> fmt::Result {
     })
 }
 
-type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
+pub(super) type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// The labels that every metric of a filter has.
 fn of(filter: &FilterSnapshot) -> Labels<'_> {
@@ -214,16 +228,16 @@ fn merged(filters: &[Arc<FilterLedger>]) -> Vec<FilterSnapshot> {
     merged.into_values().collect()
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Writes families, one after the other; the gateway's own get their prefix here.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     /// A counter; `_total` is added to its name.
-    fn counter<'a>(
+    pub(super) fn counter<'a>(
         &mut self,
         name: &str,
         help: &str,
@@ -234,7 +248,7 @@ impl Page<'_> {
         })
     }
 
-    fn gauge<'a>(
+    pub(super) fn gauge<'a>(
         &mut self,
         name: &str,
         help: &str,

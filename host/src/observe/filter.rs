@@ -15,7 +15,7 @@ const TRAPS: usize = 8;
 const TRAP_BYTES: usize = 4096;
 
 /// Every phase with its word in metrics, in the order of [`Phase`].
-pub const PHASES: [(Phase, &str); 7] = [
+pub const PHASES: [(Phase, &str); 12] = [
     (Phase::RequestHeaders, "request_headers"),
     (Phase::RequestBody, "request_body"),
     (Phase::RequestTrailers, "request_trailers"),
@@ -23,6 +23,11 @@ pub const PHASES: [(Phase, &str); 7] = [
     (Phase::ResponseBody, "response_body"),
     (Phase::ResponseTrailers, "response_trailers"),
     (Phase::Finish, "finish"),
+    (Phase::NewConnection, "new_connection"),
+    (Phase::DownstreamData, "downstream_data"),
+    (Phase::UpstreamData, "upstream_data"),
+    (Phase::DownstreamClose, "downstream_close"),
+    (Phase::UpstreamClose, "upstream_close"),
 ];
 
 /// The words of outcomes in metrics; faults of every kind are one.

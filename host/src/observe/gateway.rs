@@ -9,6 +9,7 @@ use super::filter::FilterLedger;
 use super::handshake::HandshakeFailure;
 use super::reason::Reason;
 use super::sharded::{Count, Sharded};
+use super::tcp::TcpLedger;
 use super::traffic::{RouteLedger, UpstreamLedger};
 
 /// How the swap of a plugin ended.
@@ -27,6 +28,7 @@ pub struct GatewayLedger {
     routes: Ledgers<RouteLedger>,
     upstreams: Ledgers<UpstreamLedger>,
     filters: Ledgers<FilterLedger>,
+    tcp: Ledgers<TcpLedger>,
     unrouted: Arc<RouteLedger>,
     connections: Sharded<Connections>,
     replies: [AtomicU64; Reason::ALL.len()],
@@ -63,6 +65,12 @@ impl GatewayLedger {
     #[must_use]
     pub fn upstream(&self, name: &str) -> Arc<UpstreamLedger> {
         self.upstreams.get(name.to_owned(), || UpstreamLedger::new(name))
+    }
+
+    /// The ledger of a TCP listener, found like that of a route.
+    #[must_use]
+    pub fn tcp(&self, listener: &str) -> Arc<TcpLedger> {
+        self.tcp.get(listener.to_owned(), || TcpLedger::new(listener))
     }
 
     /// The ledger of a filter entry, found like that of a route: another place or another version begins anew.
@@ -129,6 +137,7 @@ impl GatewayLedger {
         GatewaySnapshot {
             routes,
             upstreams: self.upstreams.all(),
+            tcp: self.tcp.all(),
             connections_opened: opened,
             connections: opened.saturating_sub(closed),
             replies: Reason::ALL.into_iter().map(|reason| (reason, load(&self.replies[reason as usize]))).collect(),
@@ -152,6 +161,7 @@ impl Default for GatewayLedger {
             routes: Ledgers::default(),
             upstreams: Ledgers::default(),
             filters: Ledgers::default(),
+            tcp: Ledgers::default(),
             // No route can have this name: names of routes do not begin with an underscore.
             unrouted: Arc::new(RouteLedger::new("_none")),
             connections: Sharded::default(),
@@ -171,6 +181,7 @@ impl Default for GatewayLedger {
 pub(super) struct GatewaySnapshot {
     pub(super) routes: Vec<Arc<RouteLedger>>,
     pub(super) upstreams: Vec<Arc<UpstreamLedger>>,
+    pub(super) tcp: Vec<Arc<TcpLedger>>,
     pub(super) connections_opened: u64,
     pub(super) connections: u64,
     pub(super) replies: Vec<(Reason, u64)>,

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod output;
 mod reason;
 mod sharded;
+mod tcp;
 mod traffic;
 
 pub use exposition::{CONTENT_TYPE, render};
@@ -21,4 +22,5 @@ pub use gateway::{GatewayLedger, SwapResult};
 pub use handshake::HandshakeFailure;
 pub use histogram::Distribution;
 pub use reason::Reason;
+pub use tcp::{TcpEnd, TcpLedger};
 pub use traffic::{RouteLedger, UpstreamLedger};

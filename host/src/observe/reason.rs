@@ -123,6 +123,7 @@ impl Reason {
         matches!(
             self,
             Self::NoTarget
+                | Self::Overloaded
                 | Self::UpstreamConnectFailed
                 | Self::UpstreamConnectTimeout
                 | Self::UpstreamTlsFailed

@@ -60,7 +60,10 @@ impl ProxyError {
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
-                UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                UpstreamError::Resolve { .. }
+                | UpstreamError::Connect { .. }
+                | UpstreamError::NoTarget { .. }
+                | UpstreamError::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => StatusCode::BAD_GATEWAY,
                 UpstreamError::RequestBody { .. } => StatusCode::BAD_REQUEST,
@@ -81,7 +84,10 @@ impl ProxyError {
             Self::Timeout => "upstream request timeout\n",
             Self::FilterOutput(_) => "internal error\n",
             Self::Upstream(error) => match error {
-                UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => "upstream unavailable\n",
+                UpstreamError::Resolve { .. }
+                | UpstreamError::Connect { .. }
+                | UpstreamError::NoTarget { .. }
+                | UpstreamError::TooMany { .. } => "upstream unavailable\n",
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => "upstream request timeout\n",
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
                 UpstreamError::RequestBody { .. } => "bad request\n",
@@ -105,6 +111,8 @@ impl ProxyError {
             Self::FilterOutput(_) => Reason::FilterOutput,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
+                UpstreamError::NoTarget { .. } => Reason::NoTarget,
+                UpstreamError::TooMany { .. } => Reason::Overloaded,
                 UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
                 UpstreamError::TryTimeout { .. } => Reason::UpstreamTimeout,
                 UpstreamError::Closed { .. } => Reason::UpstreamReset,

@@ -17,8 +17,8 @@ use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
 use super::record::End;
 use super::{
-    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, unread,
-    upgrade, within,
+    Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, mirror,
+    unread, upgrade, within,
 };
 use crate::config::Route;
 use crate::filter::chain::{ChainError, Framing};
@@ -96,6 +96,10 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
     let failure = Rc::new(RefCell::new(None));
     let request =
         outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
+    let request = match ongoing.route() {
+        Some((_, route)) => mirror::copy(request, &route.mirrors),
+        None => request,
+    };
     let (address, tries) = (Cell::new(None), Cell::new(0));
     let asked = Instant::now();
     let sent = {
@@ -307,7 +311,7 @@ pub(super) fn facts(ongoing: &Ongoing, hop: &RequestHop) -> Facts {
     };
     let upstream = upstream.unwrap_or_else(|| Rc::from(""));
     Facts {
-        connection: Rc::clone(&ongoing.client.facts),
+        connection: Rc::clone(&ongoing.connection),
         request_id: request_id.into(),
         route,
         upstream,
@@ -327,7 +331,7 @@ pub(super) fn request_head(parts: Parts, hop: RequestHop, ongoing: &Ongoing) -> 
     let path = path.as_ref().unwrap_or(&parts.uri).path_and_query().map_or("/", |path| path.as_str());
     let path = HeaderValue::from_str(path).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let method = HeaderValue::from_str(parts.method.as_str()).unwrap_or_else(|_| HeaderValue::from_static("GET"));
-    let secure = ongoing.client.facts.tls.is_some();
+    let secure = ongoing.secure;
     let mut head = Headers::with_capacity(parts.headers.len() + 10);
     head.append(Name::Authority, ongoing.routed.authority.clone());
     head.append(Name::Path, path);

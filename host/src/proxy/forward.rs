@@ -7,15 +7,12 @@ use bytes::{BufMut, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
-use super::client::Client;
+use super::asker::{Asker, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::request_id::X_REQUEST_ID;
 use crate::config::{PathMatch, PathRewrite, Route};
 use crate::filter::{Headers, Name};
 use crate::route::path;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What a client's request gains and loses at this hop.
 pub(super) struct RequestHop {
@@ -24,14 +21,13 @@ pub(super) struct RequestHop {
 }
 
 impl RequestHop {
-    pub(super) fn new(parts: &Parts, client: &Client, authority: &HeaderValue, id: HeaderValue) -> Self {
+    pub(super) fn new(parts: &Parts, asker: &Asker, authority: &HeaderValue, id: HeaderValue) -> Self {
         let trailers = te_trailers(&parts.headers);
-        let secure = client.facts.tls.is_some();
         let added = [
             trailers.then(|| (header::TE, HeaderValue::from_static("trailers"))),
-            Some((X_FORWARDED_FOR, client.forwarded_for.clone())),
-            Some((X_FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }))),
-            Some((X_FORWARDED_HOST, authority.clone())),
+            Some((X_FORWARDED_FOR, asker.forwarded_for.clone())),
+            Some((X_FORWARDED_PROTO, HeaderValue::from_static(if asker.secure { "https" } else { "http" }))),
+            Some((X_FORWARDED_HOST, asker.host.as_ref().unwrap_or(authority).clone())),
             Some((X_REQUEST_ID, id)),
         ];
         Self { hop: Hop::new(&parts.headers), added }

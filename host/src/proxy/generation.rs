@@ -2,9 +2,13 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::mirror::Mirror;
+use super::tcp::TcpService;
 use crate::config::{Config, FilterEntry, Match};
 use crate::filter::FilterSource;
 use crate::route::{RequestView, Router};
@@ -25,6 +29,8 @@ pub struct WorkerGeneration {
     pub unrouted: FilterList,
     /// Where requests go.
     pub upstreams: Rc<Upstreams>,
+    /// What becomes of the connections of TCP listeners, by the listener's configured address.
+    pub tcp: BTreeMap<SocketAddr, Rc<TcpService>>,
 }
 
 /// A route on one worker.
@@ -33,6 +39,8 @@ pub struct RouteChain {
     pub name: Rc<str>,
     /// Where its requests go; nowhere, when the route answers them itself.
     pub shares: Shares,
+    /// Who gets copies of its requests.
+    pub mirrors: Vec<Mirror>,
     /// The global filters and its own.
     pub filters: FilterList,
 }

@@ -3,6 +3,7 @@
 
 mod action;
 mod arrival;
+mod asker;
 mod attempts;
 mod body;
 mod chain_body;
@@ -12,9 +13,12 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod mirror;
 mod normal;
 mod record;
 mod request_id;
+mod routing;
+pub mod tcp;
 mod unread;
 mod upgrade;
 mod validate;
@@ -34,6 +38,7 @@ use hyper::body::Incoming;
 
 pub(crate) use action::{Asked, location};
 use arrival::{Arrival, ClientInput};
+use asker::Asker;
 pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
@@ -41,16 +46,19 @@ pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
+use routing::{Routed, route};
+pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
 use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
-use crate::filter::exchange::Facts;
+use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::HandshakeFailure;
 use crate::upstream::{RequestBody, ResponseBody};
@@ -72,23 +80,13 @@ pub struct Proxy {
 #[error("stream reset: {0}")]
 pub struct Aborted(String);
 
-/// Where a request goes.
-struct Routed {
-    /// Index of the route, if one takes the request.
-    route: Option<usize>,
-    /// Which of the route's upstreams gets it, if it goes to one.
-    share: Option<usize>,
-    /// What it passes.
-    filters: Filters,
-    /// `host` as the client wrote it.
-    authority: HeaderValue,
-    /// The normalised path, when it is not what the client wrote.
-    path: Option<String>,
-}
-
 /// One request on its way: what every phase needs.
 struct Ongoing {
     client: Rc<Client>,
+    /// What filters are told of the connection: with the address of who asks.
+    connection: Rc<ConnectionFacts>,
+    /// The client speaks TLS.
+    secure: bool,
     generation: Rc<WorkerGeneration>,
     arrival: Arrival,
     routed: Routed,
@@ -170,8 +168,10 @@ impl Proxy {
         if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
-        let hop = RequestHop::new(&parts, client, &routed.authority, recording.id.value());
-        let ongoing = Ongoing { client: Rc::clone(client), generation, arrival, routed, recording };
+        let asker = Asker::new(client, &parts.headers);
+        let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
+        let Asker { connection, secure, .. } = asker;
+        let ongoing = Ongoing { client: Rc::clone(client), connection, secure, generation, arrival, routed, recording };
         if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
             Begun::Direct(ongoing, parts, body)
@@ -181,21 +181,6 @@ impl Proxy {
             Begun::Filtered(ongoing, facts, head, body)
         }
     }
-}
-
-/// Checks, normalises and routes.
-fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
-    let authority = normal::checked(parts, generation.config.limits.header_count)?;
-    let normal = Normal::new(parts, &authority)?;
-    let view = normal.view(parts);
-    let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
-    let share = route.and_then(|route| generation.routes[route].shares.next());
-    let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
-    let path = match normal.path {
-        Cow::Owned(path) => Some(path),
-        Cow::Borrowed(_) => None,
-    };
-    Ok(Routed { route, share, filters, authority, path })
 }
 
 impl Ongoing {
@@ -222,15 +207,14 @@ impl Ongoing {
 impl Ongoing {
     /// What a redirection repeats.
     fn asked<'a>(&self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
-        let secure = self.client.facts.tls.is_some();
-        action::Asked { secure, authority: authority.to_str().unwrap_or_default(), path, query }
+        action::Asked { secure: self.secure, authority: authority.to_str().unwrap_or_default(), path, query }
     }
 }
 
 /// Without filters: the head as it is, the bodies untouched.
 async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
     let deadline = ongoing.deadline();
-    let Some((route, _)) = ongoing.route() else {
+    let Some((route, chain)) = ongoing.route() else {
         return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
     };
     let Some(share) = ongoing.share() else {
@@ -259,7 +243,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.extensions.clear();
     let upstream = Rc::clone(&share.upstream);
     let (address, tries, retry) = (Cell::new(None), Cell::new(0), route.retry.as_ref());
-    let request = Request::from_parts(parts, body);
+    let request = mirror::copy(Request::from_parts(parts, body), &chain.mirrors);
     let sent = within(deadline, pin!(attempts::send(&upstream, request, retry, &address, &tries))).await;
     ongoing.recording.outcome.upstream_address = address.get();
     ongoing.recording.outcome.tries = tries.get();

@@ -1,4 +1,4 @@
-//! What outlives a request: shared data, queues, guests' metrics, windows, counters, key-values.
+//! What outlives a request: shared data, queues, guests' metrics, windows, counters, key-values, the health of targets.
 //!
 //! In memory, bounded, shared by all workers. Nothing here knows wasm or HTTP, and no function blocks for longer than a
 //! map look-up. Durable or shared-by-a-fleet state is not kept here; it will come as a second backend of [`Store`].
@@ -10,12 +10,14 @@ pub mod queue;
 mod scopes;
 pub mod store;
 mod table;
+pub mod targets;
 
 pub use data::{SetError, SharedData};
 pub use gcra::Gcra;
 pub use metrics::{MetricError, MetricKind, Metrics};
 pub use queue::{QueueError, Queues};
 pub use store::Store;
+use targets::Health;
 
 /// The memory is spent, or a key or value is larger than the store takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,4 +35,6 @@ pub struct State {
     pub metrics: Metrics,
     /// What the SDK's `Window`, `Counter` and `Kv` stand on.
     pub store: Store,
+    /// How the targets of upstreams are.
+    pub targets: Health,
 }

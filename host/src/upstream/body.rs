@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::InUse;
 use super::pool::Lease;
 
 /// What bodies fail with.
@@ -94,17 +95,22 @@ impl fmt::Debug for RequestBody {
 
 /// A response's body. Its connection goes back to the pool when the body has ended, and is closed when the body is
 /// dropped before.
-#[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
+    /// What counts the request until its response has ended.
+    in_use: Option<InUse>,
 }
 
 impl ResponseBody {
     pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        let mut body = Self { incoming, lease };
+        let mut body = Self { incoming, lease, in_use: None };
         body.release_at_end();
         body
+    }
+    /// Holds that until the end.
+    pub(super) fn holding(self, in_use: InUse) -> Self {
+        Self { in_use: (!self.incoming.is_end_stream()).then_some(in_use), ..self }
     }
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream()
@@ -129,6 +135,7 @@ impl Body for ResponseBody {
                 if let Some(lease) = this.lease.take() {
                     lease.release();
                 }
+                this.in_use = None;
             }
         }
         Poll::Ready(frame)
@@ -138,5 +145,11 @@ impl Body for ResponseBody {
     }
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody")
     }
 }

@@ -41,7 +41,11 @@ impl WorkerCallouts {
 impl WorkerCallouts {
     /// The upstream of that name, while there is room for one more call.
     fn admit(&self, upstream: &str) -> Result<Rc<Upstream>, CalloutRefused> {
-        let upstream = self.upstreams.get(upstream).ok_or(CalloutRefused::UnknownUpstream)?;
+        let upstream = self
+            .upstreams
+            .get(upstream)
+            .filter(|upstream| !upstream.is_tcp())
+            .ok_or(CalloutRefused::UnknownUpstream)?;
         if self.open.get() >= self.limit { Err(CalloutRefused::TooMany) } else { Ok(Rc::clone(upstream)) }
     }
 }

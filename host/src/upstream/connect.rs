@@ -70,13 +70,17 @@ pub(super) async fn http2(
     Ok((sender, address))
 }
 
-/// `host:port`, as errors name a target.
-pub(super) fn name(target: &config::Target) -> String {
-    format!("{}:{}", target.host, target.port)
+/// Connects, and TLS where the target has it; then closes again.
+pub(super) async fn reach(
+    target: &config::Target,
+    tls: &Tls,
+    protocol: config::UpstreamProtocol,
+) -> Result<(), UpstreamError> {
+    transport(target, tls, protocol).await.map(drop)
 }
 
 fn failed(target: &config::Target, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UpstreamError {
-    UpstreamError::Connect { target: name(target), error: error.into() }
+    UpstreamError::Connect { target: target.to_string(), error: error.into() }
 }
 
 async fn transport(
@@ -89,11 +93,14 @@ async fn transport(
         return Ok((Transport::Plain(stream), address));
     }
     let config = match protocol {
-        config::UpstreamProtocol::Http1 => &tls.http1,
+        config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &tls.http1,
         config::UpstreamProtocol::Http2 => &tls.http2,
     };
-    let server =
-        ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned()).map_err(|error| failed(target, error))?;
+    let server = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned())
+            .map_err(|error| failed(target, error))?,
+    };
     let stream =
         TlsConnector::from(config.clone()).connect(server, stream).await.map_err(|error| failed(target, error))?;
     if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -103,7 +110,7 @@ async fn transport(
 }
 
 /// Connects to the first address of the name that accepts.
-async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+pub(super) async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in resolve(target).await? {
         match TcpStream::connect(address).await {
@@ -124,7 +131,7 @@ async fn resolve(target: &config::Target) -> Result<Vec<SocketAddr>, UpstreamErr
         return Ok(vec![SocketAddr::new(address, target.port)]);
     }
     let addresses = tokio::net::lookup_host((host, target.port)).await;
-    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: name(target), error })
+    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: target.to_string(), error })
 }
 
 impl AsyncRead for Transport {

@@ -51,6 +51,18 @@ pub enum UpstreamError {
         /// What hyper said.
         error: hyper::Error,
     },
+    /// No target can take it: all fail their health checks, or have been tried.
+    #[error("{upstream}: no target is well")]
+    NoTarget {
+        /// The upstream's name.
+        upstream: String,
+    },
+    /// The upstream has as many requests under way as it may have.
+    #[error("{upstream}: as many requests under way as it may have")]
+    TooMany {
+        /// The upstream's name.
+        upstream: String,
+    },
     /// The route's limit of one try passed.
     #[error("{upstream}: no response within the limit of one try")]
     TryTimeout {
@@ -72,8 +84,14 @@ impl UpstreamError {
             | Self::Invalid { .. }
             | Self::RequestBody { .. }
             | Self::TryTimeout { .. }
+            | Self::NoTarget { .. }
+            | Self::TooMany { .. }
             | Self::BadRequest(_) => false,
         }
+    }
+    /// Whether the target is to blame.
+    pub(super) fn is_targets(&self) -> bool {
+        self.is_connect() || matches!(self, Self::Closed { .. } | Self::Invalid { .. })
     }
     /// Whether a connection broke before the response's head.
     #[must_use]

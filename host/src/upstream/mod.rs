@@ -1,14 +1,18 @@
 //! Where requests go: named groups of targets, their balancing and their connections, per worker. Knows no filters and
 //! no client; a request comes here complete.
 
+mod balance;
 mod body;
 pub mod callouts;
+mod checks;
 mod connect;
 mod error;
 mod executor;
 mod grpc;
 mod pool;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::cell::Cell;
@@ -16,20 +20,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
-use http_body::Body;
+use http::{Request, Response, StatusCode};
+use tokio::net::TcpStream;
 
+use balance::Balancer;
 pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
 pub use error::UpstreamError;
 pub use executor::LocalExecutor;
 pub use target::repeat;
 use target::{Target, Unsent};
-pub use tls::{Tls, TlsError};
+pub use tls::{Finding, Tls, TlsError};
 
 use crate::config::{self, UpstreamProtocol};
+use crate::state::targets::{Health, Targets};
 
 /// The upstreams of a generation, on one worker.
 #[derive(Default)]
@@ -41,10 +47,16 @@ impl Upstreams {
     /// Makes the upstreams of a configuration. Those of `previous` whose configuration did not change are taken over with
     /// their connections.
     #[must_use]
-    pub fn new(configured: &BTreeMap<String, config::Upstream>, previous: Option<&Self>, tls: &Tls) -> Rc<Self> {
+    pub fn new(
+        configured: &BTreeMap<String, config::Upstream>,
+        previous: Option<&Self>,
+        tls: &UpstreamsTls,
+        health: &Health,
+    ) -> Rc<Self> {
         let by_name = configured.iter().map(|(name, config)| {
-            let kept = previous.and_then(|previous| previous.get(name)).filter(|old| old.config == *config);
-            (name.clone(), kept.cloned().unwrap_or_else(|| Rc::new(Upstream::new(config.clone(), tls))))
+            let kept =
+                previous.and_then(|previous| previous.get(name)).filter(|old| old.is_made_of(config, tls.of(name)));
+            (name.clone(), kept.cloned().unwrap_or_else(|| Upstream::new(config.clone(), tls.of(name), health)))
         });
         Rc::new(Self { by_name: by_name.collect() })
     }
@@ -55,11 +67,26 @@ impl Upstreams {
     }
 }
 
+/// The TLS of a generation's upstreams.
+pub struct UpstreamsTls {
+    /// What is usual.
+    pub usual: Arc<Tls>,
+    /// By the names of the upstreams that have their own.
+    pub own: BTreeMap<String, Arc<Tls>>,
+}
+
+impl UpstreamsTls {
+    fn of(&self, upstream: &str) -> &Arc<Tls> {
+        self.own.get(upstream).unwrap_or(&self.usual)
+    }
+}
+
 /// A named group of targets, on one worker.
 pub struct Upstream {
     config: config::Upstream,
+    tls: Arc<Tls>,
     targets: Box<[Target]>,
-    next: Cell<usize>,
+    balancer: Balancer,
     /// Requests that wait for their response's head.
     waiting: Rc<Cell<u32>>,
     /// Those among them that have been sent before.
@@ -70,6 +97,9 @@ pub struct Upstream {
 const RETRIES_MIN: u32 = 3;
 /// Beyond these, one request in so many may be a retry: an upstream in trouble must not get a multiple of its load.
 const RETRY_SHARE: u32 = 5;
+
+/// Requests that wait for an upstream on one worker before it gets no more copies.
+const CROWD: u32 = 1000;
 
 /// Counts something while it lasts.
 pub struct Held(Rc<Cell<u32>>);
@@ -88,10 +118,26 @@ impl Drop for Held {
 }
 
 impl Upstream {
-    fn new(config: config::Upstream, tls: &Tls) -> Self {
-        let target = |target: &config::Target| Target::new(target.clone(), config.connect_timeout, tls.clone());
+    /// Must run on the worker that will use it.
+    fn new(config: config::Upstream, tls: &Arc<Tls>, health: &Health) -> Rc<Self> {
+        let target = |target: &config::Target| {
+            Target::new(target.clone(), config.protocol, config.connect_timeout, Arc::clone(tls))
+        };
         let targets = config.targets.iter().map(target).collect();
-        Self { config, targets, next: Cell::new(0), waiting: Rc::default(), retrying: Rc::default() }
+        let balancer = Balancer::new(&config, health.of(&config));
+        let tls = Arc::clone(tls);
+        let upstream =
+            Rc::new(Self { config, tls, targets, balancer, waiting: Rc::default(), retrying: Rc::default() });
+        if let Some(check) = &upstream.config.health
+            && upstream.balancer.health.take_checks()
+        {
+            checks::start(&upstream, check);
+        }
+        upstream
+    }
+    /// Whether one made of this would be the same.
+    fn is_made_of(&self, config: &config::Upstream, tls: &Arc<Tls>) -> bool {
+        self.config == *config && Arc::ptr_eq(&self.tls, tls)
     }
     /// Its name.
     #[must_use]
@@ -99,10 +145,22 @@ impl Upstream {
         &self.config.name
     }
 
+    /// Whether it carries bytes alone.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.config.protocol == UpstreamProtocol::Tcp
+    }
+
     /// Whether requests go out over HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         self.config.protocol == UpstreamProtocol::Http2
+    }
+
+    /// Whether so many requests wait for it that what nobody waits for is not sent.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.waiting.get() >= CROWD
     }
 
     /// Leave to send a request once more, as long as not too many are; held until its try is over.
@@ -112,7 +170,7 @@ impl Upstream {
         (self.retrying.get() < most).then(|| Held::new(&self.retrying))
     }
 
-    /// Sends a request to the next target in turn and waits for the response's head. The request is in origin form and has
+    /// Sends a request to the target whose turn it is and waits for the response's head. The request is in origin form and has
     /// a `host`; its version does not matter. When no connection can be made, the other targets are tried.
     ///
     /// `address` is set to the target that was tried last. Dropping the future cancels the request: its HTTP/1 connection is
@@ -125,51 +183,121 @@ impl Upstream {
         mut request: Request<RequestBody>,
         address: &Cell<Option<SocketAddr>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        self.adapt(&mut request)?;
         let _waiting = Held::new(&self.waiting);
-        let first = self.next.get();
-        self.next.set(first.wrapping_add(1));
-        let mut tried = 1;
+        let admitted = self.admit()?;
+        let key = self.balancer.key(request.headers());
+        let mut tried = Vec::new();
+        let mut failure = None;
         loop {
-            // `targets` is never empty: the configuration has at least one.
-            let target = &self.targets[first.wrapping_add(tried) % self.targets.len()];
-            let sent = match self.config.protocol {
-                UpstreamProtocol::Http1 => target.send_http1(request).await,
-                UpstreamProtocol::Http2 => Box::pin(target.send_http2(request)).await,
+            let place = self.balancer.choose(key, &tried);
+            let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
+                return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
             };
+            let active = self.balancer.active(place).map(Held::new);
+            let sent = target.send(request).await;
             address.set(target.address());
             match sent {
-                Ok(response) => return Ok(response),
-                Err(Unsent { error, request: Some(unsent) }) if error.is_connect() && tried < self.targets.len() => {
-                    tracing::warn!(%error, upstream = %self.config.name, "Target failed, the next one is tried.");
-                    request = unsent;
-                    tried += 1;
+                Ok(response) => {
+                    self.answered(place, response.status());
+                    return Ok(response.map(|body| body.holding(InUse { _active: active, _admitted: admitted })));
                 }
-                Err(Unsent { error, .. }) => return Err(error),
+                Err(Unsent { error, request: Some(unsent) }) if error.is_connect() => {
+                    tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
+                    self.note_failure(place, &error);
+                    request = unsent;
+                    tried.push(place);
+                    failure = Some(error);
+                }
+                Err(Unsent { error, .. }) => {
+                    if error.is_targets() {
+                        self.note_failure(place, &error);
+                    }
+                    return Err(error);
+                }
             }
         }
     }
 
-    /// Writes the request in the upstream's protocol: HTTP/2 has the authority in the target instead of `host`.
-    fn adapt(&self, request: &mut Request<RequestBody>) -> Result<(), http::Error> {
-        if self.config.protocol == UpstreamProtocol::Http1 {
-            *request.version_mut() = Version::HTTP_11;
-            // The HTTP library takes a GET for bodiless unless it is told.
-            if matches!(*request.method(), Method::GET | Method::HEAD)
-                && !request.body().is_end_stream()
-                && request.body().size_hint().exact().is_none()
-            {
-                request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            return Ok(());
+    /// Counts a request against the limit, if there is one.
+    fn admit(&self) -> Result<Option<Admitted>, UpstreamError> {
+        let Some(most) = self.config.max_requests else { return Ok(None) };
+        let admitted = Admitted::new(&self.balancer.health);
+        match admitted.place <= most {
+            true => Ok(Some(admitted)),
+            false => Err(UpstreamError::TooMany { upstream: self.name().to_string() }),
         }
-        *request.version_mut() = Version::HTTP_2;
-        let host = request.headers_mut().remove(header::HOST);
-        let authority = Authority::try_from(host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default())?;
-        let tls = self.targets.first().is_some_and(Target::is_tls);
-        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
-        *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
-        Ok(())
+    }
+
+    /// Opens a connection for bytes to the target whose turn it is, or to another one when that does not take it. What balancing
+    /// by a key looks at, connections do not have.
+    ///
+    /// # Errors
+    /// No target takes it: what the last one said.
+    pub async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        let mut tried = Vec::new();
+        let mut failure = None;
+        loop {
+            let place = self.balancer.choose(None, &tried);
+            let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
+                return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
+            };
+            match target.connect_tcp().await {
+                Ok(connected) => {
+                    if let Some(target) = self.balancer.health.all.get(place) {
+                        target.succeeded();
+                    }
+                    return Ok(connected);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
+                    self.note_failure(place, &error);
+                    tried.push(place);
+                    failure = Some(error);
+                }
+            }
+        }
+    }
+
+    fn answered(&self, place: usize, status: StatusCode) {
+        let targets = &self.balancer.health;
+        if self.config.ejection.statuses && status.is_server_error() {
+            self.note_failure(place, &status);
+        } else if let Some(target) = targets.all.get(place) {
+            target.succeeded();
+        }
+    }
+
+    fn note_failure(&self, place: usize, last: &dyn std::fmt::Display) {
+        if self.balancer.health.failed(place, &self.config.ejection) {
+            let target = self.targets.get(place).map(Target::name);
+            let upstream = self.name();
+            tracing::warn!(%upstream, target, %last, "Target left out for a while: it fails too many requests in a row.");
+        }
+    }
+}
+
+/// What a request holds until its response has ended.
+pub(super) struct InUse {
+    _active: Option<Held>,
+    _admitted: Option<Admitted>,
+}
+
+/// A request that counts against an upstream's limit.
+struct Admitted {
+    targets: Arc<Targets>,
+    /// How many there were with it.
+    place: usize,
+}
+
+impl Admitted {
+    fn new(targets: &Arc<Targets>) -> Self {
+        let place = targets.in_flight.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Self { targets: Arc::clone(targets), place }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.targets.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

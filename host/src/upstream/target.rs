@@ -3,26 +3,31 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connect;
 use super::error::UpstreamError;
 use super::pool::{Lease, Pool};
 use super::tls::Tls;
-use crate::config;
+use crate::config::{self, UpstreamProtocol};
 
 /// One place to send requests, with its connections.
 pub(super) struct Target {
     config: config::Target,
     /// `host:port`, for errors.
     name: String,
+    protocol: UpstreamProtocol,
     connect_timeout: Duration,
-    tls: Tls,
+    tls: Arc<Tls>,
     pool: Rc<Pool>,
     /// The address connected to last, for the record.
     address: Cell<Option<SocketAddr>>,
@@ -42,21 +47,69 @@ impl Unsent {
 }
 
 impl Target {
-    pub(super) fn new(config: config::Target, connect_timeout: Duration, tls: Tls) -> Self {
-        let name = connect::name(&config);
-        Self { config, name, connect_timeout, tls, pool: Rc::default(), address: Cell::new(None) }
+    pub(super) fn new(
+        config: config::Target,
+        protocol: UpstreamProtocol,
+        connect_timeout: Duration,
+        tls: Arc<Tls>,
+    ) -> Self {
+        let name = config.to_string();
+        Self { config, name, protocol, connect_timeout, tls, pool: Rc::default(), address: Cell::new(None) }
     }
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.address.get()
     }
-    /// Whether requests go out over TLS.
-    pub(super) fn is_tls(&self) -> bool {
-        self.config.tls
+    /// `host:port`
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a request over a pooled or a new connection, in the target's protocol.
+    pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
+        self.adapt(&mut request).map_err(|error| Unsent::lost(error.into()))?;
+        match self.protocol {
+            // No request comes to an upstream for TCP but health checks: the configuration and callouts see to that.
+            UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => self.send_http1(request).await,
+            UpstreamProtocol::Http2 => Box::pin(self.send_http2(request)).await,
+        }
+    }
+
+    /// Connects, and TLS where the target has it; then closes again.
+    pub(super) async fn reach(&self) -> Result<(), UpstreamError> {
+        connect::reach(&self.config, &self.tls, self.protocol).await
+    }
+
+    /// Writes the request in the target's protocol: HTTP/2 has the authority in the target instead of `host`.
+    fn adapt(&self, request: &mut Request<RequestBody>) -> Result<(), http::Error> {
+        if self.protocol != UpstreamProtocol::Http2 {
+            *request.version_mut() = Version::HTTP_11;
+            // The HTTP library takes a GET for bodiless unless it is told.
+            if matches!(*request.method(), Method::GET | Method::HEAD)
+                && !request.body().is_end_stream()
+                && request.body().size_hint().exact().is_none()
+            {
+                request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            return Ok(());
+        }
+        *request.version_mut() = Version::HTTP_2;
+        // A request that another target did not get has been written already.
+        let authority = match request.headers_mut().remove(header::HOST) {
+            Some(host) => Authority::try_from(host.as_bytes())?,
+            None => match request.uri().authority() {
+                Some(authority) => authority.clone(),
+                None => Authority::try_from("")?,
+            },
+        };
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let scheme = if self.config.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
+        Ok(())
     }
 
     /// Sends over HTTP/1. A connection from the pool may have been closed by its peer in this very moment; the request is
     /// then sent again over the next one when nothing of it was written, or when it may be repeated (RFC 9110 §9.2.2).
-    pub(super) async fn send_http1(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
+    async fn send_http1(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
         while let Some(mut sender) = self.pool.take() {
             let spare = repeat(&request);
             let error = match sender.try_send_request(request).await {
@@ -76,7 +129,7 @@ impl Target {
     }
 
     /// Sends over the target's one HTTP/2 connection, which is made when there is none.
-    pub(super) async fn send_http2(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
+    async fn send_http2(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
         loop {
             let mut shared = self.pool.shared.lock().await;
             let open = shared.take_if(|sender| !sender.is_closed());
@@ -99,6 +152,14 @@ impl Target {
                 return Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error())));
             }
             request = self.again(error, spare).map_err(Unsent::lost)?;
+        }
+    }
+
+    /// Opens a connection for bytes as they are.
+    pub(super) async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        match tokio::time::timeout(self.connect_timeout, connect::tcp(&self.config)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
         }
     }
 

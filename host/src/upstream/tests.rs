@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 
-use super::{Tls, Upstreams, WorkerCallouts};
+use super::{Tls, Upstreams, UpstreamsTls, WorkerCallouts};
 use crate::config;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, Headers, Name};
+use crate::state::targets::Health;
 
 fn run(test: impl Future<Output = ()>) {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
@@ -27,11 +29,27 @@ fn run(test: impl Future<Output = ()>) {
 fn callouts(target: SocketAddr) -> WorkerCallouts {
     let upstream = config::Upstream {
         name: "idp".into(),
-        targets: vec![config::Target { tls: false, host: target.ip().to_string(), port: target.port() }],
+        targets: vec![config::Target {
+            tls: false,
+            host: target.ip().to_string(),
+            port: target.port(),
+            weight: 1,
+            priority: 0,
+        }],
         protocol: config::UpstreamProtocol::Http1,
         connect_timeout: Duration::from_secs(5),
+        balance: config::Balance::default(),
+        health: None,
+        ejection: config::Ejection::default(),
+        tls: None,
+        max_requests: None,
     };
-    let upstreams = Upstreams::new(&BTreeMap::from([("idp".to_owned(), upstream)]), None, &Tls::new().unwrap());
+    let upstreams = Upstreams::new(
+        &BTreeMap::from([("idp".to_owned(), upstream)]),
+        None,
+        &UpstreamsTls { usual: Arc::new(Tls::new().unwrap()), own: BTreeMap::new() },
+        &Health::default(),
+    );
     WorkerCallouts::new(upstreams, 1, 10)
 }
 
@@ -40,7 +58,13 @@ fn call() -> Callout {
     for (name, value) in [(":method", "POST"), (":path", "/token?x"), (":authority", "idp.example"), ("x-one", "1")] {
         headers.append(Name::parse(name.as_bytes()).unwrap(), HeaderValue::from_static(value));
     }
-    Callout { upstream: "idp".to_owned(), headers, body: Bytes::from_static(b"who"), trailers: Headers::default(), timeout: None }
+    Callout {
+        upstream: "idp".to_owned(),
+        headers,
+        body: Bytes::from_static(b"who"),
+        trailers: Headers::default(),
+        timeout: None,
+    }
 }
 
 async fn answer(callouts: &WorkerCallouts, call: Callout) -> CalloutReply {

@@ -1,23 +1,32 @@
-//! TLS towards upstreams.
+//! TLS towards upstreams: the usual one, and that of upstreams with authorities, certificates or names of their own.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::{UpstreamTls, files};
 
 /// Environment variable that names a PEM file of further trusted roots, as in OpenSSL.
 const EXTRA_ROOTS: &str = "SSL_CERT_FILE";
 
-/// The client side of TLS, made once per process.
+/// The client side of TLS.
 #[derive(Clone, Debug)]
 pub struct Tls {
+    roots: Arc<RootCertStore>,
     /// Offers HTTP/1.1.
     pub(super) http1: Arc<ClientConfig>,
     /// Offers HTTP/2 only.
     pub(super) http2: Arc<ClientConfig>,
+    /// The name that is asked for, when it is not the target's host.
+    pub(super) server_name: Option<ServerName<'static>>,
 }
+
+/// What is wrong with a file of an upstream's TLS: the key that names it, and why.
+pub type Finding = (&'static str, String);
 
 /// TLS cannot be set up: the trusted roots cannot be read. For the operator.
 #[derive(Debug, thiserror::Error)]
@@ -43,16 +52,73 @@ impl Tls {
             }
         }
         let roots = Arc::new(roots);
-        Ok(Self { http1: client(&roots, b"http/1.1")?, http2: client(&roots, b"h2")? })
+        Self::with(&roots, None).map_err(TlsError)
+    }
+
+    /// What an upstream's configuration says, and of the rest what is usual. Reads the files that it names.
+    ///
+    /// # Errors
+    /// Each file that cannot be used.
+    pub fn of_upstream(&self, config: &UpstreamTls) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let roots = config.ca.as_deref().map(|path| roots(path).map_err(|message| findings.push(("ca", message))));
+        let identity = config.identity.as_ref().map(|(certificate, key)| {
+            let certificate = chain(certificate).map_err(|message| findings.push(("certificate", message)));
+            let key = private_key(key).map_err(|message| findings.push(("key", message)));
+            Some((certificate.ok()?, key.ok()?))
+        });
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let roots = roots.and_then(Result::ok).map_or_else(|| Arc::clone(&self.roots), Arc::new);
+        let made = Self::with(&roots, identity.flatten()).map_err(|message| vec![("key", message)])?;
+        let server_name = config.server_name.clone().map(ServerName::try_from).transpose();
+        let server_name = server_name.map_err(|error| vec![("server_name", error.to_string())])?;
+        Ok(Self { server_name, ..made })
+    }
+
+    fn with(roots: &Arc<RootCertStore>, identity: Option<Identity>) -> Result<Self, String> {
+        let mut http1 = client(roots, identity)?;
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut http2 = http1.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        let (http1, http2) = (Arc::new(http1), Arc::new(http2));
+        Ok(Self { roots: Arc::clone(roots), http1, http2, server_name: None })
     }
 }
 
-fn client(roots: &Arc<RootCertStore>, protocol: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// A certificate with those that lead to its authority, and its key.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn client(roots: &Arc<RootCertStore>, identity: Option<Identity>) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError(error.to_string()))?
-        .with_root_certificates(Arc::clone(roots))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    Ok(Arc::new(config))
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(Arc::clone(roots));
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("does not fit: {error}"))
+        }
+    }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(path)? {
+        roots.add(certificate).map_err(|error| format!("cannot be used: {error}"))?;
+    }
+    Ok(roots)
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = files::read(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.map_err(|error| format!("cannot be read as PEM: {error}"))?;
+    if all.is_empty() { Err("has no certificate in PEM form".to_owned()) } else { Ok(all) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&files::read(path)?)
+        .map_err(|error| format!("has no private key in PEM form: {error}"))
 }

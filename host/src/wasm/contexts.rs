@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::host_state::{Effective, Stream};
 use super::running::Running;
 use crate::config::PauseMeaning;
-use crate::filter::{BodyAction, Direction, Fault, FaultKind, Filter, HeadersAction, TrailersAction};
+use crate::filter::{BodyAction, Direction, Exchange, Fault, FaultKind, Filter, HeadersAction, Stage, TrailersAction};
 
 /// One filter serving one stream.
 pub(super) struct StreamContext {
@@ -19,6 +19,9 @@ pub(super) struct StreamContext {
 impl StreamContext {
     pub(super) fn new(running: Rc<Running>, stream: Rc<Stream>, pause: PauseMeaning) -> Self {
         Self { running, stream, pause, finished: false }
+    }
+    fn exchange(&self) -> Option<&Rc<Exchange>> {
+        self.stream.stage().map(Stage::exchange)
     }
     fn effective(&self) -> Effective {
         Effective::Stream(Rc::clone(&self.stream))
@@ -37,7 +40,7 @@ impl StreamContext {
 
 impl Filter for StreamContext {
     fn on_headers(&mut self, direction: Direction, end_of_stream: bool) -> Result<HeadersAction, Fault> {
-        let fields = self.stream.stage.exchange().headers(direction).map_or(0, |headers| headers.len());
+        let fields = self.exchange().and_then(|exchange| Some(exchange.headers(direction)?.len())).unwrap_or(0);
         let (id, callback) = (self.stream.id, direction.pick("proxy_on_request_headers", "proxy_on_response_headers"));
         let action =
             self.running.call(self.effective(), callback, |exports, store| match exports.headers(direction) {
@@ -73,7 +76,7 @@ impl Filter for StreamContext {
         self.answer(action, callback)
     }
     fn on_trailers(&mut self, direction: Direction) -> Result<TrailersAction, Fault> {
-        let fields = self.stream.stage.exchange().trailers(direction).map_or(0, |trailers| trailers.len());
+        let fields = self.exchange().and_then(|exchange| Some(exchange.trailers(direction)?.len())).unwrap_or(0);
         let (id, callback) =
             (self.stream.id, direction.pick("proxy_on_request_trailers", "proxy_on_response_trailers"));
         let action =

@@ -6,13 +6,14 @@ use wasmtime::{
 
 use super::PluginError;
 use super::host_state::HostState;
+use crate::filter::tcp::{Side, TcpCallbacks};
 use crate::filter::{Callbacks, Direction};
 
 /// Names of the guest's allocator, the specification's first.
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 
 /// Every callback that the host calls: name, possible numbers of 32-bit parameters, whether it answers one.
-const CALLBACKS: [(&str, &[usize], bool); 26] = [
+const CALLBACKS: [(&str, &[usize], bool); 31] = [
     ("_initialize", &[0], false),
     ("_start", &[0], false),
     ("main", &[2], true),
@@ -31,6 +32,11 @@ const CALLBACKS: [(&str, &[usize], bool); 26] = [
     ("proxy_on_response_body", &[3], true),
     ("proxy_on_request_trailers", &[2], true),
     ("proxy_on_response_trailers", &[2], true),
+    ("proxy_on_new_connection", &[1], true),
+    ("proxy_on_downstream_data", &[3], true),
+    ("proxy_on_upstream_data", &[3], true),
+    ("proxy_on_downstream_connection_close", &[2], false),
+    ("proxy_on_upstream_connection_close", &[2], false),
     ("proxy_on_http_call_response", &[5], false),
     ("proxy_on_grpc_receive_initial_metadata", &[3], false),
     ("proxy_on_grpc_receive", &[3], false),
@@ -43,7 +49,7 @@ const CALLBACKS: [(&str, &[usize], bool); 26] = [
 ];
 
 /// Checks the exports of a module that says it is a plugin.
-pub(super) fn check(module: &Module) -> Result<Callbacks, PluginError> {
+pub(super) fn check(module: &Module) -> Result<(Callbacks, TcpCallbacks), PluginError> {
     if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
         return Err(PluginError("it exports no memory named \"memory\"".into()));
     }
@@ -59,7 +65,14 @@ pub(super) fn check(module: &Module) -> Result<Callbacks, PluginError> {
         return Err(PluginError("it exports no Proxy-Wasm callback (proxy_on_…)".into()));
     }
     let has = |name: &str| module.get_export(name).is_some();
-    Ok(Callbacks {
+    let tcp = TcpCallbacks {
+        new_connection: has("proxy_on_new_connection"),
+        downstream_data: has("proxy_on_downstream_data"),
+        upstream_data: has("proxy_on_upstream_data"),
+        downstream_close: has("proxy_on_downstream_connection_close"),
+        upstream_close: has("proxy_on_upstream_connection_close"),
+    };
+    let http = Callbacks {
         request_headers: has("proxy_on_request_headers"),
         request_body: has("proxy_on_request_body"),
         request_trailers: has("proxy_on_request_trailers"),
@@ -69,7 +82,8 @@ pub(super) fn check(module: &Module) -> Result<Callbacks, PluginError> {
         finish: has("proxy_on_done") || has("proxy_on_log"),
         streams_request_body: false,
         streams_response_body: false,
-    })
+    };
+    Ok((http, tcp))
 }
 
 fn check_callback(name: &str, parameters: &[usize], answers: bool, export: &ExternType) -> Result<(), PluginError> {
@@ -101,7 +115,7 @@ pub(super) enum HeadersCallback {
     WithEnd(TypedFunc<(u32, u32, u32), u32>),
 }
 
-/// `proxy_on_*_body`: context, size, end of stream → action.
+/// `proxy_on_*_body` and `proxy_on_*_data`: context, size, end of stream → action.
 pub(super) type BodyCallback = TypedFunc<(u32, u32, u32), u32>;
 /// `proxy_on_http_call_response`: root context, token, number of fields, size of the body, number of trailers.
 pub(super) type AnswerCallback = TypedFunc<(u32, u32, u32, u32, u32), ()>;
@@ -126,6 +140,9 @@ pub(super) struct Exports {
     headers: [Option<HeadersCallback>; 2],
     body: [Option<BodyCallback>; 2],
     trailers: [Option<TypedFunc<(u32, u32), u32>>; 2],
+    pub(super) new_connection: Option<TypedFunc<u32, u32>>,
+    data: [Option<BodyCallback>; 2],
+    connection_close: [Option<TypedFunc<(u32, u32), ()>>; 2],
 }
 
 impl Exports {
@@ -153,6 +170,10 @@ impl Exports {
             body: ["proxy_on_request_body", "proxy_on_response_body"].map(|name| find(instance, store, name)),
             trailers: ["proxy_on_request_trailers", "proxy_on_response_trailers"]
                 .map(|name| find(instance, store, name)),
+            new_connection: find(instance, store, "proxy_on_new_connection"),
+            data: ["proxy_on_downstream_data", "proxy_on_upstream_data"].map(|name| find(instance, store, name)),
+            connection_close: ["proxy_on_downstream_connection_close", "proxy_on_upstream_connection_close"]
+                .map(|name| find(instance, store, name)),
         }
     }
     pub(super) fn headers(&self, direction: Direction) -> Option<&HeadersCallback> {
@@ -166,6 +187,14 @@ impl Exports {
     pub(super) fn trailers(&self, direction: Direction) -> Option<&TypedFunc<(u32, u32), u32>> {
         let [request, response] = &self.trailers;
         direction.pick(request, response).as_ref()
+    }
+    pub(super) fn data(&self, side: Side) -> Option<&BodyCallback> {
+        let [downstream, upstream] = &self.data;
+        side.pick(downstream, upstream).as_ref()
+    }
+    pub(super) fn connection_close(&self, side: Side) -> Option<&TypedFunc<(u32, u32), ()>> {
+        let [downstream, upstream] = &self.connection_close;
+        side.pick(downstream, upstream).as_ref()
     }
 }
 

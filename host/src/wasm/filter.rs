@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use super::FilterSpec;
 use super::breaker::Breaker;
+use super::connections::ConnectionContext;
 use super::contexts::StreamContext;
+use super::host_state::{Stream, Subject};
 use super::running::Running;
+use crate::filter::tcp::{TcpCallbacks, TcpFilter, TcpSource, TcpStage};
 use crate::filter::{Callbacks, Callouts, Fault, Filter, FilterSource, OnError, Outcome, Phase, Stage};
 use crate::state::State;
 
@@ -54,7 +57,7 @@ impl WorkerFilter {
             first,
         };
         if let Err(fault) = filter.running() {
-            tracing::debug!(filter = filter.name(), %fault, "A filter does not start yet.");
+            tracing::debug!(filter = &*filter.spec.name, %fault, "A filter does not start yet.");
         }
         Rc::new(filter)
     }
@@ -88,7 +91,7 @@ impl WorkerFilter {
             }
             Err(fault) => {
                 tracing::error!(
-                    filter = self.name(),
+                    filter = &*self.spec.name,
                     path = &*self.spec.path,
                     detail = &*fault.detail,
                     "Filter does not start."
@@ -98,11 +101,21 @@ impl WorkerFilter {
             }
         }
     }
+    /// Creates a stream context.
+    fn open(&self, subject: Subject) -> Result<(Rc<Running>, Rc<Stream>), Fault> {
+        let running = self.running()?;
+        let stream = running.open(subject)?;
+        if let Some(deadline) = self.retired.get() {
+            // A stream of before the swap, whose way has only now come to this filter.
+            running.retire(deadline);
+        }
+        Ok((running, stream))
+    }
     fn died(&self, fault: &Fault, served: bool) {
         let held_off = self.breaker.borrow_mut().died(fault, served, &self.spec.ledger);
         if let Some(period) = held_off {
             tracing::error!(
-                filter = self.name(),
+                filter = &*self.spec.name,
                 path = &*self.spec.path,
                 seconds = period.as_secs_f64(),
                 detail = &*fault.detail,
@@ -124,14 +137,28 @@ impl FilterSource for WorkerFilter {
         self.spec.on_error
     }
     fn start(&self, stage: Stage) -> Result<Box<dyn Filter>, Fault> {
-        let running = self.running()?;
-        let stream = running.open(stage)?;
-        if let Some(deadline) = self.retired.get() {
-            // A stream of before the swap, whose way has only now come to this filter.
-            running.retire(deadline);
-        }
+        let (running, stream) = self.open(Subject::Request(stage))?;
         let pause = self.spec.plugin.pause.unwrap_or(self.spec.pause);
         Ok(Box::new(StreamContext::new(running, stream, pause)))
+    }
+    fn record(&self, phase: Phase, nanos: u64, outcome: Outcome) {
+        self.spec.ledger.record(phase, nanos, outcome);
+    }
+}
+
+impl TcpSource for WorkerFilter {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+    fn callbacks(&self) -> TcpCallbacks {
+        self.spec.plugin.tcp
+    }
+    fn on_error(&self) -> OnError {
+        self.spec.on_error
+    }
+    fn start(&self, stage: TcpStage) -> Result<Box<dyn TcpFilter>, Fault> {
+        let (running, stream) = self.open(Subject::Connection(stage))?;
+        Ok(Box::new(ConnectionContext::new(running, stream)))
     }
     fn record(&self, phase: Phase, nanos: u64, outcome: Outcome) {
         self.spec.ledger.record(phase, nanos, outcome);

@@ -15,18 +15,56 @@ use super::limits::{METRICS, MemoryLimit, QUEUES};
 use super::log::{GuestLog, LogLevel, Speaker};
 use super::queues::QueueEvents;
 use super::running::Running;
+use crate::filter::tcp::TcpStage;
 use crate::filter::{Callouts, Fault, Stage};
 use crate::state::State;
 
 /// Id of the root context. Streams count on from here.
 pub(super) const ROOT_CONTEXT: u32 = 1;
 
+/// What a stream context serves.
+pub(super) enum Subject {
+    Request(Stage),
+    Connection(TcpStage),
+}
+
 /// A stream context.
 pub(super) struct Stream {
     pub(super) id: u32,
-    pub(super) stage: Stage,
+    pub(super) subject: Subject,
     /// A fault that the filter reported itself; its instance lives on.
     pub(super) reported: RefCell<Option<Fault>>,
+}
+
+impl Stream {
+    /// Its stage, when it serves a request.
+    pub(super) fn stage(&self) -> Option<&Stage> {
+        match &self.subject {
+            Subject::Request(stage) => Some(stage),
+            Subject::Connection(_) => None,
+        }
+    }
+    /// Its stage, when it serves a TCP connection.
+    pub(super) fn tcp(&self) -> Option<&TcpStage> {
+        match &self.subject {
+            Subject::Request(_) => None,
+            Subject::Connection(stage) => Some(stage),
+        }
+    }
+    /// What logs call the request, or the connection.
+    pub(super) fn name(&self) -> &str {
+        match &self.subject {
+            Subject::Request(stage) => &stage.exchange().facts.request_id,
+            Subject::Connection(stage) => &stage.connection().facts.id,
+        }
+    }
+    /// Wakes those who wait for what it serves.
+    pub(super) fn wake(&self) {
+        match &self.subject {
+            Subject::Request(stage) => stage.exchange().wake(),
+            Subject::Connection(stage) => stage.connection().wake(),
+        }
+    }
 }
 
 /// The context that hostcalls act on.
@@ -139,12 +177,23 @@ impl HostState {
     pub(super) fn vm_id(&self) -> &str {
         &self.spec.vm.id
     }
-    /// The stage of the stream that hostcalls act on.
+    /// The stage of the request that hostcalls act on.
     pub(super) fn stage(&self) -> Option<&Stage> {
         match &self.effective {
             Effective::Root => None,
-            Effective::Stream(stream) => Some(&stream.stage),
+            Effective::Stream(stream) => stream.stage(),
         }
+    }
+    /// The stage of the TCP connection that hostcalls act on.
+    pub(super) fn tcp(&self) -> Option<&TcpStage> {
+        match &self.effective {
+            Effective::Root => None,
+            Effective::Stream(stream) => stream.tcp(),
+        }
+    }
+    /// As [`HostState::tcp`], while the connection can still be resumed or closed.
+    pub(super) fn live_tcp(&self) -> Option<&TcpStage> {
+        self.tcp().filter(|_| !self.finishing)
     }
     /// As [`HostState::stage`], while the stream can still be replied to, resumed or reset.
     pub(super) fn live_stage(&self) -> Option<&Stage> {
@@ -155,9 +204,9 @@ impl HostState {
         self.streams.get(&context).cloned()
     }
     /// A new stream context, with an id that this instance has not had before.
-    pub(super) fn open_stream(&mut self, stage: Stage) -> Option<Rc<Stream>> {
+    pub(super) fn open_stream(&mut self, subject: Subject) -> Option<Rc<Stream>> {
         self.next_context = self.next_context.checked_add(1)?;
-        let stream = Rc::new(Stream { id: self.next_context, stage, reported: RefCell::default() });
+        let stream = Rc::new(Stream { id: self.next_context, subject, reported: RefCell::default() });
         self.streams.insert(stream.id, Rc::clone(&stream));
         Some(stream)
     }
@@ -198,7 +247,7 @@ impl HostState {
 fn speaker<'a>(spec: &'a FilterSpec, effective: &'a Effective) -> Speaker<'a> {
     let request = match effective {
         Effective::Root => None,
-        Effective::Stream(stream) => Some(&*stream.stage.exchange().facts.request_id),
+        Effective::Stream(stream) => Some(stream.name()),
     };
     Speaker { filter: &spec.name, request }
 }

@@ -11,6 +11,18 @@ pub(super) const STARTUP_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) const DEADLINE_STEPS: u32 = 10;
 /// Largest module that is compiled, bytes. Go modules reach 21 MB.
 pub(super) const MODULE_BYTES: usize = 32 << 20;
+/// Branches of one function, and targets of its tables of branches, each with the values that it hands on: the compiler's time
+/// grows with their square. Those of Go and Rust have one or two thousand.
+pub(super) const BRANCHES: u64 = 25_000;
+/// Local variables of one function: Rust's have some hundreds.
+pub(super) const FUNCTION_LOCALS: u64 = 10_000;
+/// The two multiplied: the compiler keeps a set of variables for each branch.
+pub(super) const BRANCHES_TIMES_LOCALS: u64 = 5_000_000;
+/// Loops of one function, and loops inside each other: the compiler's time grows with their square, and with their cube.
+pub(super) const LOOPS: u64 = 2_000;
+pub(super) const NESTED_LOOPS: u64 = 200;
+/// Local variables of all functions: a module declares any number in three bytes, and each costs the compiler time.
+pub(super) const LOCALS: u64 = 8_000_000;
 /// Elements of a table: Go modules have some ten thousand functions in it.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
 /// Bytes of one log line; the rest of it is cut.

@@ -6,7 +6,7 @@
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
 //! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
-//! | `contexts`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
+//! | `contexts`, `connections`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
 //! | `report` | what a file is, for people |
 //!
 //! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
@@ -16,12 +16,16 @@
 mod breaker;
 mod cache;
 mod callouts;
+mod complexity;
+mod connections;
 mod contexts;
 mod engine;
 mod epochs;
 mod exports;
 mod fault;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host_state;
 mod hostcalls;
 mod instance;
@@ -34,6 +38,8 @@ mod pairs;
 mod queues;
 mod report;
 mod running;
+#[cfg(any(test, fuzzing))]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;

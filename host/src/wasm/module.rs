@@ -12,10 +12,11 @@ use wasmtime::{ExternType, InstancePre, Linker, Module};
 use super::fault::Abort;
 use super::host_state::HostState;
 use super::limits::MODULE_BYTES;
-use super::{CompileCache, PluginError, exports, hostcalls, manifest};
+use super::{CompileCache, PluginError, complexity, exports, hostcalls, manifest};
 use crate::config::PauseMeaning;
 use crate::config::capabilities::{self, AREAS, Capabilities, area};
 use crate::filter::Callbacks;
+use crate::filter::tcp::TcpCallbacks;
 
 /// A compiled module: one name, one digest.
 pub struct Plugin {
@@ -34,6 +35,7 @@ pub struct Plugin {
     /// The hostcalls that it imports, each once.
     pub(super) hostcalls: Vec<Box<str>>,
     pub(super) callbacks: Callbacks,
+    pub(super) tcp: TcpCallbacks,
     /// What Pause means, when the module says.
     pub(super) pause: Option<PauseMeaning>,
     /// The module with everything it imports.
@@ -42,6 +44,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// Whether it can be a filter of TCP connections.
+    #[must_use]
+    pub fn takes_connections(&self) -> bool {
+        self.tcp != TcpCallbacks::default()
+    }
     /// The hostcalls that it imports without being granted them, with their areas.
     #[must_use]
     pub fn not_granted(&self, capabilities: &Capabilities) -> Vec<String> {
@@ -67,6 +74,7 @@ pub(super) fn load(
     cache: Option<&CompileCache>,
 ) -> Result<Plugin, PluginError> {
     check_envelope(bytes)?;
+    complexity::check(bytes)?;
     let sections = manifest::read(bytes)?;
     let digest = hex(&Sha256::digest(bytes));
     let started = Instant::now();
@@ -77,7 +85,7 @@ pub(super) fn load(
         .map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;
     let compile_time = started.elapsed();
     let mut warnings = Vec::new();
-    let exported = exports::check(&module)?;
+    let (exported, tcp) = exports::check(&module)?;
     if !module.exports().any(|export| export.name().starts_with("proxy_abi_version_")) {
         warnings.push("it does not say which version of the ABI it speaks; 0.2.1 is assumed".into());
     }
@@ -99,6 +107,8 @@ pub(super) fn load(
         unsupported,
         hostcalls: hostcalls_of(&module),
         callbacks: sections.manifest.as_ref().map_or(exported, |manifest| manifest.narrow(exported)),
+        // The SDK that writes manifests makes filters of requests; it exports the rest for nothing.
+        tcp: if sections.manifest.is_some() { TcpCallbacks::default() } else { tcp },
         pause: sections.manifest.as_ref().and_then(manifest::Manifest::pause),
         code,
         late_write: AtomicBool::new(false),

@@ -69,7 +69,7 @@ impl Report {
         }
         match engine.load(name, bytes) {
             Ok(plugin) => {
-                report.callbacks = plugin.callbacks.names().map(str::to_owned).collect();
+                report.callbacks = plugin.callbacks.names().chain(plugin.tcp.names()).map(str::to_owned).collect();
                 report.warnings.clone_from(&plugin.warnings);
                 report.areas = plugin.areas().into_iter().map(str::to_owned).collect();
                 report.unsupported.clone_from(&plugin.unsupported);

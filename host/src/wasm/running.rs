@@ -16,12 +16,12 @@ use wasmtime::Store;
 use super::FilterSpec;
 use super::callouts::{self, Incoming};
 use super::exports::Exports;
-use super::host_state::{Effective, HostState, Left, Purpose, ROOT_CONTEXT, Stream};
+use super::host_state::{Effective, HostState, Left, Purpose, ROOT_CONTEXT, Stream, Subject};
 use super::instance::Instance;
 use super::limits::{DONE_LIMIT, DONE_PENDING};
 use super::{queues, timers};
 use crate::config::Ticks;
-use crate::filter::{Callouts, Fault, FaultKind, Stage};
+use crate::filter::{Callouts, Fault, FaultKind};
 use crate::state::State;
 
 /// What reaches an instance from outside its streams' callbacks.
@@ -108,11 +108,11 @@ impl Running {
     ///
     /// # Errors
     /// The instance is gone.
-    pub(super) fn open(self: &Rc<Self>, stage: Stage) -> Result<Rc<Stream>, Fault> {
+    pub(super) fn open(self: &Rc<Self>, subject: Subject) -> Result<Rc<Stream>, Fault> {
         let stream = {
             let mut slot = self.instance.try_borrow_mut().map_err(|_| busy())?;
             let instance = slot.as_mut().ok_or_else(|| self.dead())?;
-            instance.host().open_stream(stage)
+            instance.host().open_stream(subject)
         };
         let Some(stream) = stream else {
             let fault = Fault { kind: FaultKind::Ended, detail: Rc::from("the instance has no context ids left") };
@@ -161,7 +161,7 @@ impl Running {
                     detail = &*fault.detail,
                     "Filter faulted."
                 );
-                let request = stream.as_ref().map(|stream| &*stream.stage.exchange().facts.request_id);
+                let request = stream.as_ref().map(|stream| stream.name());
                 self.spec.ledger.trap(&fault, request);
                 self.end(Some(fault.clone()));
                 Err(fault)
@@ -364,7 +364,7 @@ impl Running {
         self.account(0);
         self.spec.ledger.instance_ended();
         for stream in streams.into_values() {
-            stream.stage.exchange().wake();
+            stream.wake();
         }
     }
 }

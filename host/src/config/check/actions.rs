@@ -8,7 +8,7 @@ use jsonc_parser::ast::Value;
 
 use super::routes::{path_rewrite, plain_host};
 use super::{UpstreamNames, all, matches, word};
-use crate::config::action::{Action, HeaderChanges, Redirect, Respond, Retry, RetryOn, Weighted};
+use crate::config::action::{Action, HeaderChanges, MirrorTo, Redirect, Respond, Retry, RetryOn, Weighted};
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
 use crate::config::{Match, PathRewrite};
@@ -142,6 +142,26 @@ fn is_ours(name: &HeaderName) -> bool {
         name.as_str(),
         "host" | "content-length" | "transfer-encoding" | "connection" | "keep-alive" | "upgrade" | "te" | "trailer"
     ) || name.as_str().starts_with("proxy-")
+}
+
+/// `[{"upstream": "shadow", "percent": 10}]`
+pub(super) fn mirror(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<MirrorTo> {
+    let mut fields = Fields::of(node)?;
+    let upstream = fields.required("upstream").and_then(|node| upstreams.resolve(&node));
+    let percent = fields.optional("percent").map_or(Some(100.0), |node| percent(&node));
+    fields.finish();
+    Some(MirrorTo { upstream: upstream?.into(), share: percent? / 100.0 })
+}
+
+fn percent(node: &Node<'_>) -> Option<f64> {
+    let number = match node.value {
+        Value::NumberLit(literal) => literal.value.parse().ok().filter(|number| (0.0..=100.0).contains(number)),
+        _ => None,
+    };
+    if number.is_none() {
+        node.problem("expected a number from 0 to 100");
+    }
+    number
 }
 
 pub(super) fn retry(node: &Node<'_>) -> Option<Retry> {

@@ -1,13 +1,15 @@
 //! Where the gateway listens: `listeners`, `admin`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::{all, tls};
+use ipnet::IpNet;
+
+use super::{UpstreamNames, all, tcp, tls};
 use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 
-pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
+pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
     let mut taken: Vec<SocketAddr> = Vec::new();
     let mut encrypted: Vec<SocketAddr> = Vec::new();
@@ -15,8 +17,12 @@ pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
         let mut fields = Fields::of(node)?;
         let place = fields.required("address");
         let has_tls = fields.optional("tls");
+        let tcp = fields.optional("tcp").map(|node| tcp::service(&node, upstreams));
+        let proxy_protocol = fields.optional("proxy_protocol").map_or(Some(false), |node| node.boolean());
+        let trusted =
+            fields.optional("trusted_proxies").map_or(Some(Vec::new()), |node| all(&node.elements()?, network));
         fields.finish();
-        let tls = has_tls.as_ref().map(tls::tls);
+        let tls = has_tls.as_ref().map(|node| tls::tls(node, tcp.is_some()));
         let place = place?;
         let address = free_address(&place, &taken)?;
         // Whether a connection is encrypted is told by its address.
@@ -28,13 +34,27 @@ pub(super) fn listeners(node: &Node<'_>) -> Option<Vec<Listener>> {
         encrypted.extend(has_tls.map(|_| address));
         Some(Listener {
             address,
+            proxy_protocol: proxy_protocol?,
+            trusted_proxies: trusted?.into(),
+            tcp: match tcp {
+                Some(tcp) => Some(tcp?),
+                None => None,
+            },
             tls: match tls {
                 Some(tls) => Some(tls?),
                 None => None,
             },
         })
     })?;
+    tcp::alone(&nodes, &listeners)?;
     (!listeners.is_empty()).then_some(listeners)
+}
+
+/// `"10.0.0.0/8"`, or one address.
+fn network(node: &Node<'_>) -> Option<IpNet> {
+    node.parsed("a network such as \"10.0.0.0/8\", or an address", |text| {
+        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    })
 }
 
 pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {

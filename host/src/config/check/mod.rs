@@ -3,6 +3,7 @@
 //! A check answers `None` once it has reported a problem; its caller goes on with the other parts first.
 
 mod actions;
+mod balance;
 mod capabilities;
 mod filters;
 mod limits;
@@ -10,19 +11,20 @@ mod listeners;
 mod matches;
 mod plugins;
 mod routes;
+mod tcp;
 mod tls;
 mod upstreams;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
-use super::Config;
 use super::fields::Fields;
 use super::node::{Member, Node, Text};
 use super::suggest::closest;
+use super::{Config, Upstream, UpstreamProtocol};
 
 /// Checks a whole file.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -31,15 +33,17 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     if let Some(schema) = fields.optional("$schema") {
         schema.plain_text();
     }
-    let listeners = fields.required("listeners").and_then(|node| listeners::listeners(&node));
-    let admin = fields.optional("admin").map(|node| listeners::admin(&node, listeners.as_deref().unwrap_or_default()));
+    let (listeners, admin) = (fields.required("listeners"), fields.optional("admin"));
     let plugins = match fields.optional("plugins") {
         Some(node) => plugins::plugins(&node),
         None => Some(plugins::default(root)),
     };
     let upstreams = fields.optional("upstreams");
-    let names = UpstreamNames::of(upstreams.as_ref());
+    let mut names = UpstreamNames::of(upstreams.as_ref());
     let upstreams = upstreams.map_or_else(|| Some(Default::default()), |node| upstreams::upstreams(&node));
+    names.carriers = upstreams.iter().flatten().map(|(name, upstream)| (name.clone(), Carrier::of(upstream))).collect();
+    let listeners = listeners.and_then(|node| listeners::listeners(&node, &names));
+    let admin = admin.map(|node| listeners::admin(&node, listeners.as_deref().unwrap_or_default()));
     let filters = fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, &names));
     let routes = fields.optional("routes").map_or_else(|| Some(Vec::new()), |node| routes::routes(&node, &names));
     let limits = fields.optional("limits").map_or_else(|| Some(Default::default()), |node| limits::limits(&node));
@@ -76,22 +80,68 @@ fn path(node: &Node<'_>) -> Option<PathBuf> {
 
 /// The names that upstreams may be called by: those of faulty upstreams too, which are reported once, where they stand.
 /// `None` when the upstreams are no object, so that any name may be right.
-struct UpstreamNames(Option<BTreeSet<String>>);
+struct UpstreamNames {
+    all: Option<BTreeSet<String>>,
+    /// What those carry that are right.
+    carriers: BTreeMap<String, Carrier>,
+}
+
+/// What an upstream can carry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    /// Requests, and bytes as they are.
+    Both,
+    /// Requests: its protocol, or TLS, is in the way of bytes.
+    Http,
+    /// Bytes: its targets are `tcp://…`.
+    Tcp,
+}
+
+impl Carrier {
+    fn of(upstream: &Upstream) -> Self {
+        match upstream.protocol {
+            UpstreamProtocol::Tcp => Self::Tcp,
+            UpstreamProtocol::Http1 if upstream.targets.iter().all(|target| !target.tls) => Self::Both,
+            UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => Self::Http,
+        }
+    }
+}
+
+const TCP_ONLY: &str = "an upstream of tcp:// targets takes no requests";
 
 impl UpstreamNames {
     fn of(upstreams: Option<&Node<'_>>) -> Self {
-        match upstreams.map(|node| node.value) {
+        let all = match upstreams.map(|node| node.value) {
             Some(Value::Object(object)) => {
-                Self(Some(object.properties.iter().map(|property| property.name.as_str().to_owned()).collect()))
+                Some(object.properties.iter().map(|property| property.name.as_str().to_owned()).collect())
             }
-            Some(_) => Self(None),
-            None => Self(Some(BTreeSet::new())),
+            Some(_) => None,
+            None => Some(BTreeSet::new()),
+        };
+        Self { all, carriers: BTreeMap::new() }
+    }
+    /// The name in `node`, when it is that of an upstream for requests.
+    fn resolve(&self, node: &Node<'_>) -> Option<String> {
+        let name = self.known(node)?;
+        if self.carriers.get(&name) == Some(&Carrier::Tcp) {
+            node.problem(TCP_ONLY);
+            return None;
         }
+        Some(name)
+    }
+    /// The name in `node`, when it is that of an upstream for the bytes of connections.
+    fn resolve_tcp(&self, node: &Node<'_>) -> Option<String> {
+        let name = self.known(node)?;
+        if self.carriers.get(&name) == Some(&Carrier::Http) {
+            node.problem("TCP connections need an upstream of tcp:// (or http://) targets, without TLS or HTTP/2");
+            return None;
+        }
+        Some(name)
     }
     /// The name in `node`, when it is an upstream's.
-    fn resolve(&self, node: &Node<'_>) -> Option<String> {
+    fn known(&self, node: &Node<'_>) -> Option<String> {
         let text = node.text()?;
-        let names = match &self.0 {
+        let names = match &self.all {
             Some(names) if !names.contains(&*text.value) => names,
             _ => return Some(text.value.into_owned()),
         };
@@ -105,11 +155,16 @@ impl UpstreamNames {
     /// The name that is a member's key, when it is an upstream's.
     fn resolve_key(&self, member: &Member<'_>) -> Option<Arc<str>> {
         let key = &*member.key;
-        match &self.0 {
+        match &self.all {
             Some(names) if !names.contains(key) => {
                 let suggestion = closest(key, names.iter().map(String::as_str));
                 let message = format!("unknown upstream \"{key}\"");
                 member.node.problem_at(member.key_span, &member.node.path, message, suggestion);
+                None
+            }
+            _ if self.carriers.get(key) == Some(&Carrier::Tcp) => {
+                let message = TCP_ONLY.to_owned();
+                member.node.problem_at(member.key_span, &member.node.path, message, None);
                 None
             }
             _ => Some(key.into()),

@@ -38,6 +38,9 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         |node: Option<Node<'_>>| node.map_or_else(|| Some(HeaderChanges::default()), |node| actions::changes(&node));
     let request_headers = changes(fields.optional("request_headers"));
     let response_headers = changes(fields.optional("response_headers"));
+    let mirrors = fields
+        .optional("mirrors")
+        .map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, |node| actions::mirror(node, upstreams)));
     let retry = fields.optional("retry").map_or(Some(None), |node| actions::retry(&node).map(Some));
     let rewrite =
         fields.optional("rewrite").map_or_else(|| Some(Rewrite::default()), |node| rewrite(&node, matches.as_ref()));
@@ -55,6 +58,7 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         action: action?,
         request_headers: request_headers?,
         response_headers: response_headers?,
+        mirrors: mirrors?,
         retry: retry?,
         rewrite: rewrite?,
         upgrades: upgrades?,
@@ -140,7 +144,7 @@ pub(super) fn plain_host(node: &Node<'_>) -> Option<String> {
 }
 
 /// A `host` header as it is sent, port included.
-fn host(node: &Node<'_>) -> Option<String> {
+pub(super) fn host(node: &Node<'_>) -> Option<String> {
     let text = node.text()?;
     match Authority::parse(&text.value) {
         Ok(Authority { host, port: Some(port) }) => Some(format!("{host}:{port}")),

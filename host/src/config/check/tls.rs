@@ -6,24 +6,29 @@ use super::{all, path, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 use crate::config::origins::Place;
-use crate::config::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion};
+use crate::config::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 use crate::route::host::Authority;
 
 /// Offered when the file does not say.
 const DEFAULT_ALPN: [Alpn; 2] = [Alpn::Http2, Alpn::Http11];
 
-pub(super) fn tls(node: &Node<'_>) -> Option<ListenerTls> {
+/// `tcp`: bytes are carried, whose protocol nobody asks for.
+pub(super) fn tls(node: &Node<'_>, tcp: bool) -> Option<ListenerTls> {
     let mut fields = Fields::of(node)?;
     let certificates = fields.required("certificates").and_then(|node| all(&node.some_elements()?, certificate));
     let versions = [("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)];
     let min_version = fields.optional("min_version").map(|node| word(&node, &versions));
-    let alpn = fields.optional("alpn").map(|node| all(&node.some_elements()?, protocol));
+    let alpn = if tcp { None } else { fields.optional("alpn").map(|node| all(&node.some_elements()?, protocol)) };
     let client = fields.optional("client").map(|node| client(&node));
     fields.finish();
     Some(ListenerTls {
         certificates: certificates.filter(|certificates| !certificates.is_empty())?,
         min_version: min_version.unwrap_or_else(|| Some(TlsVersion::default()))?,
-        alpn: alpn.unwrap_or_else(|| Some(DEFAULT_ALPN.to_vec())).filter(|alpn| !alpn.is_empty())?,
+        alpn: if tcp {
+            Vec::new()
+        } else {
+            alpn.unwrap_or_else(|| Some(DEFAULT_ALPN.to_vec())).filter(|alpn| !alpn.is_empty())?
+        },
         client: match client {
             Some(client) => Some(client?),
             None => None,
@@ -50,6 +55,35 @@ fn client(node: &Node<'_>) -> Option<ClientCertificates> {
     let required = fields.optional("mode").map(|node| word(&node, &[("required", true), ("optional", false)]));
     fields.finish();
     Some(ClientCertificates { ca: ca?, required: required.unwrap_or(Some(true))? })
+}
+
+/// `upstreams.NAME.tls`
+pub(super) fn upstream(node: &Node<'_>) -> Option<UpstreamTls> {
+    let mut fields = Fields::of(node)?;
+    let ca = fields.optional("ca").map_or(Some(None), |node| file(&node).map(Some));
+    let certificate = fields.optional("certificate");
+    let key = fields.optional("key");
+    let server_name = fields.optional("server_name").map_or(Some(None), |node| server_name(&node).map(Some));
+    fields.finish();
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let (certificate, key) = (file(&certificate), file(&key));
+            Some((certificate?, key?))
+        }
+        (None, None) => None,
+        _ => {
+            node.problem("\"certificate\" and \"key\" go together");
+            return None;
+        }
+    };
+    Some(UpstreamTls { ca: ca?, identity, server_name: server_name? })
+}
+
+fn server_name(node: &Node<'_>) -> Option<String> {
+    node.parsed("a host name such as \"api.example.com\"", |text| {
+        let authority = Authority::parse(text).ok().filter(|authority| authority.port.is_none())?;
+        Some(authority.host.into_owned())
+    })
 }
 
 /// A file that is read later.

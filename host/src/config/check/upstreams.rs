@@ -3,15 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{all, word};
+use jsonc_parser::ast::Value;
+
+use super::{all, balance, tls, word};
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
-use crate::config::{Target, Upstream, UpstreamProtocol};
+use crate::config::{Balance, Ejection, Target, Upstream, UpstreamProtocol};
 use crate::route::host::Authority;
 
 /// Limit for establishing a connection: a target on the same continent answers within a second, one lost packet costs
 /// another one or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest bound of requests under way that makes sense.
+const MAX_REQUESTS: u64 = 1_000_000;
+/// Largest weight of a target.
+const WEIGHT: u64 = 1_000_000;
+/// Highest number of a priority.
+const PRIORITY: u64 = 127;
 
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
@@ -33,23 +42,72 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         node.problem_at(member.key_span, &node.path, message, None);
     }
     let mut fields = Fields::of(node)?;
-    let targets = fields.required("targets").and_then(|node| all(&node.some_elements()?, target));
+    let place = fields.required("targets");
+    let targets = place.as_ref().and_then(|node| all(&node.some_elements()?, target));
     let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
-    let protocol = fields.optional("protocol").map_or(Some(UpstreamProtocol::Http1), |node| word(&node, &protocols));
+    let said = fields.optional("protocol").map(|node| (word(&node, &protocols), node));
     let connect_timeout = fields
         .optional("connect_timeout")
         .map_or(Some(CONNECT_TIMEOUT), |node| node.duration(Duration::from_millis(1)..=Duration::from_secs(600)));
+    let balance = fields.optional("balance").map_or(Some(Balance::default()), |node| balance::balance(&node));
+    let health = fields.optional("health").map_or(Some(None), |node| balance::health(&node).map(Some));
+    let ejection = fields.optional("eject").map_or(Some(Ejection::default()), |node| balance::ejection(&node));
+    let tls = fields.optional("tls").map_or(Some(None), |node| tls::upstream(&node).map(Some));
+    let max_requests =
+        fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     fields.finish();
+    let (targets, schemes): (Vec<_>, Vec<_>) = targets?.into_iter().unzip();
+    let protocol = if schemes.iter().all(|scheme| *scheme != Scheme::Tcp) {
+        said.map_or(Some(UpstreamProtocol::Http1), |(protocol, _)| protocol)
+    } else if schemes.iter().any(|scheme| *scheme != Scheme::Tcp) {
+        place?.problem("targets are all tcp:// or none is");
+        None
+    } else if let Some((_, said)) = said {
+        said.problem("an upstream of tcp:// targets has no HTTP version");
+        None
+    } else {
+        Some(UpstreamProtocol::Tcp)
+    };
     Some(Upstream {
         name: name.as_ref().into(),
-        targets: targets?,
+        targets,
         protocol: protocol?,
         connect_timeout: connect_timeout?,
+        balance: balance?,
+        health: health?,
+        ejection: ejection?,
+        tls: tls?,
+        max_requests: max_requests?,
     })
 }
 
-/// Reads `http://host[:port]` or `https://host[:port]`, perhaps with a slash at the end.
-fn target(node: &Node<'_>) -> Option<Target> {
+/// What is spoken to a target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Tcp,
+}
+
+/// A URL, or `{"url": …, "weight": …, "priority": …}`.
+fn target(node: &Node<'_>) -> Option<(Target, Scheme)> {
+    if !matches!(node.value, Value::Object(_)) {
+        return url(node);
+    }
+    let mut fields = Fields::of(node)?;
+    let target = fields.required("url").and_then(|node| url(&node));
+    let number = |node: Option<Node<'_>>, default: u64, most: u64| {
+        u32::try_from(node.map_or(Some(default), |node| node.integer(0..=most))?).ok()
+    };
+    let weight = number(fields.optional("weight"), 1, WEIGHT);
+    let priority = number(fields.optional("priority"), 0, PRIORITY);
+    fields.finish();
+    let (target, scheme) = target?;
+    Some((Target { weight: weight?, priority: priority?, ..target }, scheme))
+}
+
+/// Reads `http://host[:port]`, `https://host[:port]` or `tcp://host:port`, perhaps with a slash at the end.
+fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
     let text = node.text()?;
     let Some((scheme, rest)) = text.value.split_once("://") else {
         let whole = format!("http://{}", text.value);
@@ -58,11 +116,12 @@ fn target(node: &Node<'_>) -> Option<Target> {
         node.problem_suggesting(message, suggestion);
         return None;
     };
-    let tls = match scheme.to_ascii_lowercase().as_str() {
-        "http" => false,
-        "https" => true,
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        "tcp" => Scheme::Tcp,
         _ => {
-            node.problem(format!("expected the scheme http or https, found {}", text.shown));
+            node.problem(format!("expected the scheme http, https or tcp, found {}", text.shown));
             return None;
         }
     };
@@ -71,16 +130,23 @@ fn target(node: &Node<'_>) -> Option<Target> {
         node.problem(format!("a target has no path and no query, found {}", text.shown));
         return None;
     }
-    match Authority::parse(authority) {
-        Ok(Authority { host, port }) => Some(Target {
-            tls,
-            // Brackets belong to the URL, not to the address that is resolved.
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: port.unwrap_or(if tls { 443 } else { 80 }),
-        }),
+    let Authority { host, port } = match Authority::parse(authority) {
+        Ok(authority) => authority,
         Err(error) => {
             node.problem(format!("{error}: {}", text.shown));
-            None
+            return None;
         }
-    }
+    };
+    let usual = match scheme {
+        Scheme::Http => Some(80),
+        Scheme::Https => Some(443),
+        Scheme::Tcp => None,
+    };
+    let Some(port) = port.or(usual) else {
+        node.problem(format!("a tcp:// target needs a port, found {}", text.shown));
+        return None;
+    };
+    // Brackets belong to the URL, not to the address that is resolved.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some((Target { tls: scheme == Scheme::Https, host, port, weight: 1, priority: 0 }, scheme))
 }

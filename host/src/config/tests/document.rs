@@ -35,13 +35,15 @@ pub(super) fn fits(text: &str) {
 /// A configuration that has every object that there is.
 const EVERYTHING: &str = r#"{
   "listeners": [{ "address": "127.0.0.1:0", "tls": { "certificates": [{ "certificate": "a", "key": "b", "hosts": ["a.example"] }],
-                  "client": { "ca": "c" } } }],
+                  "client": { "ca": "c" } } }, { "address": "127.0.0.2:0", "tcp": { "upstream": "u" } }],
   "admin": { "address": "127.0.0.1:0" },
   "plugins": { "sha256": {}, "keys": [] },
-  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"] } },
+  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"] },
+                 "v": { "targets": [{ "url": "https://127.0.0.1:1" }], "balance": { "hash": { "header": "a" } }, "health": { "connect": true },
+                        "eject": {}, "tls": { "ca": "c" } } },
   "filters": [{ "use": "log", "when": { "path": { "exact": "/" } }, "capabilities": { "hostcalls": ["log", "proxy_log"] }, "env": { "A": "b" } }],
   "routes": [
-    { "upstream": "u", "match": { "headers": { "a": { "present": true } } }, "filters": [{ "use": "log" }], "retry": { "on": ["timeout", 503] },
+    { "upstream": "u", "match": { "headers": { "a": { "present": true } } }, "filters": [{ "use": "log" }], "mirrors": [{ "upstream": "v" }], "retry": { "on": ["timeout", 503] },
       "request_headers": { "set": { "a": "b" } }, "response_headers": { "remove": ["a"] } },
     { "upstreams": { "u": 1 }, "match": { "path": { "prefix": "/a" }, "query": { "q": { "regex": "x" } } },
       "rewrite": { "path": { "prefix": "/b" }, "host": "a.example" } },

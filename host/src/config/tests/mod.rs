@@ -7,8 +7,10 @@ mod references;
 mod refused;
 mod refused_actions;
 mod refused_matches;
+mod refused_upstreams;
 mod schemas;
 mod shown;
+mod tcp;
 mod words;
 
 use std::collections::HashMap;

@@ -74,6 +74,20 @@ fn answers_and_changes_of_heads_are_checked() {
 }
 
 #[test]
+fn copies_are_checked() {
+    let mirrors = |mirrors: &str| actions(&format!(r#""upstream": "idp", "mirrors": [{mirrors}]"#));
+    refuses(
+        &mirrors(r#"{"upstream": "idp", "percent": §101}"#),
+        &["routes[0].mirrors[0].percent: expected a number from 0 to 100"],
+    );
+    refuses(
+        &mirrors(r#"{"upstream": §"ipd"}"#),
+        &[r#"routes[0].mirrors[0].upstream: unknown upstream "ipd"; did you mean "idp"?"#],
+    );
+    good(&mirrors(r#"{"upstream": "idp", "percent": 0.5}"#));
+}
+
+#[test]
 fn retries_are_checked() {
     let retry = |fields: &str| actions(&format!(r#""upstream": "idp", "retry": {{{fields}}}"#));
     refuses(&retry(r#""attempts": §0"#), &["routes[0].retry.attempts: must be between 1 and 10, found 0"]);

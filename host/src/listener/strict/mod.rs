@@ -103,14 +103,15 @@ impl Watcher {
             self.keep(&start[..taken]);
             return Ok(());
         };
-        if self.line.is_empty() {
-            self.cut = piece.len() > LINE_BYTES;
-            self.fragment = piece.contains(&b'#');
-            return self.whole_line(piece, piece.last().copied());
-        }
-        self.keep(piece);
-        let line = std::mem::take(&mut self.line);
-        let looked = self.whole_line(&line, Some(self.last));
+        let looked = if self.line.is_empty() {
+            (self.cut, self.fragment) = (piece.len() > LINE_BYTES, piece.contains(&b'#'));
+            self.whole_line(piece, piece.last().copied())
+        } else {
+            self.keep(piece);
+            let line = std::mem::take(&mut self.line);
+            self.whole_line(&line, Some(self.last))
+        };
+        // What was long or had a fragment was this line.
         (self.cut, self.fragment) = (false, false);
         looked
     }
@@ -233,5 +234,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,15 @@ fn a_long_line_keeps_a_bounded_beginning() {
 }
 
 #[test]
+fn a_long_line_that_arrives_at_once_does_not_make_the_next_one_long() {
+    let mut watcher = Watcher::default();
+    let cookie = format!("POST / HTTP/1.1\r\nCookie: {}\r\nContent-Len", "a".repeat(300));
+    assert_eq!(watcher.feed(cookie.as_bytes()), Ok(()));
+    assert_eq!(watcher.feed(b"gth: 5\r\n\r\nhelloGET /"), Ok(()), "the length is short, and all of it is there");
+    assert_eq!((watcher.state, watcher.heads), (State::RequestLine, 1));
+}
+
+#[test]
 fn what_is_cut_off_a_long_line_decides_nothing() {
     let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     let long = |text: &str| text.repeat(300);

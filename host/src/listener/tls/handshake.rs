@@ -1,6 +1,7 @@
 //! One handshake: within its time, or refused with a reason.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::config::Alpn;
 use crate::filter::exchange::TlsFacts;
 use crate::listener::io::{LINGER_BYTES, LINGER_TIMEOUT};
 use crate::observe::HandshakeFailure;
+use crate::proxy::Proxy;
 
 /// Longest time for a handshake: a few round trips and a signature, with room for slow networks. Shorter when a whole request
 /// head has less (`limits.header_timeout`).
@@ -33,6 +35,14 @@ pub(in crate::listener) struct Secured {
 pub(in crate::listener) struct Refused {
     pub(in crate::listener) reason: HandshakeFailure,
     cause: String,
+}
+
+impl Refused {
+    /// Counts it, and says so in the log.
+    pub(in crate::listener) fn tell(&self, proxy: &Proxy, remote: SocketAddr) {
+        proxy.handshake_failed(self.reason);
+        tracing::debug!(error = %self, reason = self.reason.as_str(), %remote, "TLS handshake failed.");
+    }
 }
 
 impl Termination {
@@ -59,7 +69,7 @@ impl Termination {
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
         // A client that names no protocol means HTTP/1.1.
-        if !http2 && !self.config.alpn.contains(&Alpn::Http11) {
+        if !http2 && !self.config.alpn.is_empty() && !self.config.alpn.contains(&Alpn::Http11) {
             return Err(HandshakeFailure::Protocol);
         }
         let name = session.server_name();

@@ -1,7 +1,5 @@
 //! The files of a listener's TLS: read once, within bounds, so that what is checked is what is used.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -9,10 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 
 use super::Finding;
-use crate::config::ListenerTls;
-
-/// Most bytes of a PEM file. All public authorities together take a quarter of it.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::config::{ListenerTls, files};
 
 /// Said of a file without a certificate.
 pub(super) const NO_CERTIFICATE: &str = "has no certificate in PEM form";
@@ -42,7 +37,7 @@ impl Material {
     pub(super) fn read(config: &ListenerTls) -> Result<(Self, Contents), Vec<Finding>> {
         let mut findings = Vec::new();
         let mut digests = Vec::new();
-        let mut take = |path: &Path, place: String| match read(path) {
+        let mut take = |path: &Path, place: String| match files::read(path) {
             Ok(bytes) => {
                 digests.push(Sha256::digest(&bytes).into());
                 bytes
@@ -71,19 +66,4 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
         .collect::<Result<_, _>>()
         .map_err(|error| format!("cannot be read as PEM: {error}"))?;
     if all.is_empty() { Err(NO_CERTIFICATE.to_owned()) } else { Ok(all) }
-}
-
-/// Reads a regular file whole.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("cannot read the file: {error}");
-    // Opening a named pipe would wait for a writer, perhaps for ever.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err("cannot read the file: it is none".to_owned());
-    }
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("larger than {} MiB", FILE_BYTES_MAX / (1024 * 1024)));
-    }
-    Ok(bytes)
 }

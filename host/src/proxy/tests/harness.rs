@@ -19,7 +19,8 @@ use crate::listener::{Balance, DrainSignal, Sockets, Terminations, Worker, bind_
 use crate::observe::HandshakeFailure;
 use crate::proxy::{FilterList, Outcome, Proxy, Recorder, RouteChain, Shares, WorkerGeneration};
 use crate::route::Router;
-use crate::upstream::{Tls, Upstreams};
+use crate::state::targets::Health;
+use crate::upstream::{Tls, Upstreams, UpstreamsTls};
 
 /// A wait that only a failing test sees the end of.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,13 +72,24 @@ impl Setup {
             prefix: "/",
         }
     }
-    fn config(&self) -> Config {
-        let target = |address: &SocketAddr| Target { tls: false, host: address.ip().to_string(), port: address.port() };
+    fn config(&self, address: SocketAddr) -> Config {
+        let target = |address: &SocketAddr| Target {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            weight: 1,
+            priority: 0,
+        };
         let upstream = config::Upstream {
             name: "origin".into(),
             targets: self.origins.iter().map(target).collect(),
             protocol: self.protocol,
             connect_timeout: Duration::from_secs(5),
+            balance: config::Balance::default(),
+            health: None,
+            ejection: config::Ejection::default(),
+            tls: None,
+            max_requests: None,
         };
         let route = Route {
             name: "all".into(),
@@ -86,13 +98,20 @@ impl Setup {
             action: Action::to("origin"),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
+            mirrors: Vec::new(),
             retry: None,
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
             upgrades: Vec::new(),
         };
         Config {
-            listeners: Vec::new(),
+            listeners: vec![config::Listener {
+                address,
+                tls: None,
+                tcp: None,
+                proxy_protocol: false,
+                trusted_proxies: Arc::default(),
+            }],
             admin: None,
             plugins: Plugins { dir: "plugins".into(), ..Plugins::default() },
             upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),
@@ -103,8 +122,15 @@ impl Setup {
     }
     /// Starts it on this thread.
     pub(super) fn start(self) -> Gateway {
-        let config = Arc::new(self.config());
-        let upstreams = Upstreams::new(&config.upstreams, None, &Tls::new().unwrap());
+        let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let config = Arc::new(self.config(address));
+        let upstreams = Upstreams::new(
+            &config.upstreams,
+            None,
+            &UpstreamsTls { usual: Arc::new(Tls::new().unwrap()), own: BTreeMap::new() },
+            &Health::default(),
+        );
         let entry = entry();
         let filters = || FilterList::new(self.filters.iter().map(|filter| (&entry, Rc::clone(filter))));
         let generation = Rc::new(WorkerGeneration {
@@ -112,16 +138,16 @@ impl Setup {
             routes: vec![RouteChain {
                 name: "all".into(),
                 shares: Shares::new([("origin".into(), Rc::clone(upstreams.get("origin").unwrap()), 1)]),
+                mirrors: Vec::new(),
                 filters: filters(),
             }],
             unrouted: filters(),
+            tcp: BTreeMap::new(),
             upstreams,
             config,
         });
         let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
         let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
-        let listener = bind_all(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
         let (open, sockets) = tokio::sync::mpsc::channel(1);
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);

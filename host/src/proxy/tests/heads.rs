@@ -15,6 +15,7 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         action: Action::to("u"),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        mirrors: Vec::new(),
         retry: None,
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,

@@ -44,6 +44,7 @@ fn route(name: &str, matches: Match) -> Route {
         action: Action::to("upstream"),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        mirrors: Vec::new(),
         retry: None,
         rewrite: Rewrite::default(),
         timeout: None,

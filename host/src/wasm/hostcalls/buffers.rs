@@ -1,8 +1,9 @@
-//! Bodies, configuration and answers as byte buffers.
+//! Bodies, bytes of connections, configuration and answers as byte buffers.
 
 use wasmtime::{Caller, Linker};
 
 use super::{Answer, Refused, Status, hostcall};
+use crate::filter::tcp::{Side, TcpStop};
 use crate::filter::{Direction, GrpcEvent, LocalReply};
 use crate::wasm::callouts::Incoming;
 use crate::wasm::host_state::HostState;
@@ -13,11 +14,12 @@ use crate::wasm::memory::Guest;
 #[derive(Clone, Copy, Debug)]
 enum Buffer {
     Body(Direction),
+    Data(Side),
     CallBody,
     GrpcMessage,
     VmConfiguration,
     PluginConfiguration,
-    /// Connections' bytes, arguments of foreign calls: there never are any.
+    /// Arguments of foreign calls: there never are any.
     Nothing,
 }
 
@@ -45,9 +47,13 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "proxy_set_buffer_bytes",
         |caller: Caller<'_, HostState>, buffer: u32, start: u32, length: u32, data: u32, size: u32| {
             hostcall(caller, |guest| {
-                let Buffer::Body(direction) = buffer.try_into()? else { return Err(Status::BadArgument.into()) };
+                let buffer = buffer.try_into()?;
                 let (memory, host) = guest.split();
-                host.set_body(direction, (start, length), memory.bytes(data, size)?);
+                match buffer {
+                    Buffer::Body(direction) => host.set_body(direction, (start, length), memory.bytes(data, size)?),
+                    Buffer::Data(side) => host.set_data(side, (start, length), memory.bytes(data, size)?)?,
+                    _ => return Err(Status::BadArgument.into()),
+                }
                 Ok(())
             })
         },
@@ -80,7 +86,9 @@ impl TryFrom<u32> for Buffer {
         Ok(match value {
             0 => Self::Body(Direction::Request),
             1 => Self::Body(Direction::Response),
-            2 | 3 | 8 => Self::Nothing,
+            2 => Self::Data(Side::Downstream),
+            3 => Self::Data(Side::Upstream),
+            8 => Self::Nothing,
             4 => Self::CallBody,
             5 => Self::GrpcMessage,
             6 => Self::VmConfiguration,
@@ -99,6 +107,13 @@ impl HostState {
                 let held = self
                     .stage()
                     .and_then(|stage| stage.with_body(direction, |bytes| read.take().map(|read| read(bytes))));
+                held.flatten().or_else(|| read.take().map(|read| read(&[])))
+            }
+            // Of a connection that has no bytes at this filter, none; there are no bytes of a request.
+            Buffer::Data(side) => {
+                let stage = self.tcp()?;
+                let mut read = Some(read);
+                let held = stage.with_data(side, |bytes| read.take().map(|read| read(bytes)));
                 held.flatten().or_else(|| read.take().map(|read| read(&[])))
             }
             Buffer::CallBody => match &self.answer {
@@ -134,5 +149,21 @@ impl HostState {
         if !stage.set_body(direction, at(start), at(length), data) {
             self.late_write("a body");
         }
+    }
+    /// Writes into a connection's bytes, likewise.
+    fn set_data(&self, side: Side, (start, length): (u32, u32), data: &[u8]) -> Result<(), Status> {
+        let stage = self.tcp().ok_or(Status::BadArgument)?;
+        let limit = stage.connection().facts.buffer_limit.saturating_mul(BODY_GROWTH);
+        let size = stage.with_data(side, <[u8]>::len).unwrap_or(0);
+        let replaced = clamp(start, length, size).len();
+        if (size - replaced).saturating_add(data.len()) > limit {
+            stage.stop(TcpStop::TooLarge(format!("{}: made more than {limit} bytes of one chunk", self.spec.name)));
+            return Ok(());
+        }
+        let at = |position: u32| usize::try_from(position).unwrap_or(usize::MAX);
+        if !stage.set_data(side, at(start), at(length), data) {
+            self.late_write("a connection's bytes");
+        }
+        Ok(())
     }
 }

@@ -195,7 +195,7 @@ fn fault(host: &HostState, message: &[u8]) -> Result<Vec<u8>, Refused> {
     if let Effective::Stream(stream) = &host.effective {
         let fault = Fault { kind: FaultKind::Reported, detail: Rc::from(&*message) };
         stream.reported.borrow_mut().get_or_insert(fault);
-        stream.stage.exchange().wake();
+        stream.wake();
     }
     Ok(Vec::new())
 }

@@ -206,5 +206,5 @@ pub(super) fn set_filter_state(host: &HostState, bytes: &[u8]) -> Result<Vec<u8>
 
 /// A property set by `proxy_set_property` under its other name, which is Envoy's: `filter_state`, `wasm.<path>`.
 pub(super) fn filter_state(host: &HostState, path: &[u8]) -> Option<Bytes> {
-    host.stage()?.exchange().property(path.strip_prefix(FILTER_STATE)?.strip_prefix(b"wasm.")?)
+    host.property_set(path.strip_prefix(FILTER_STATE)?.strip_prefix(b"wasm.")?)
 }

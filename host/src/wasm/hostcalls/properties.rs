@@ -11,7 +11,8 @@ use wasmtime::{Caller, Linker};
 use super::clock::unix_nanos;
 use super::foreign_envoy::filter_state;
 use super::{Map, Status, hostcall};
-use crate::filter::exchange::{Exchange, Progress};
+use crate::filter::exchange::{ConnectionFacts, Exchange, Progress};
+use crate::filter::tcp::TcpConnection;
 use crate::filter::{Direction, Headers, Name};
 use crate::wasm::host_state::HostState;
 use crate::wasm::limits::{PROPERTIES, PROPERTY_BYTES};
@@ -49,13 +50,13 @@ fn trim(path: &[u8]) -> &[u8] {
 }
 
 impl HostState {
-    pub(super) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::wasm) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = trim(path);
         let known = std::str::from_utf8(path).ok().and_then(|text| {
             let (head, tail) = text.split_once('\0').unwrap_or((text, ""));
             self.known_property(head, tail)
         });
-        let set = || self.stage()?.exchange().property(path).or_else(|| filter_state(self, path));
+        let set = || self.property_set(path).or_else(|| filter_state(self, path));
         known.or_else(|| Some(set()?.to_vec()))
     }
     fn known_property(&self, head: &str, tail: &str) -> Option<Vec<u8>> {
@@ -67,6 +68,9 @@ impl HostState {
             ("plugin_vm_memory", "") => return number(self.memory_limit.size()),
             _ => {}
         }
+        if let Some(stage) = self.tcp() {
+            return tcp_property(stage.connection(), head, tail);
+        }
         let exchange = self.stage()?.exchange();
         let facts = &exchange.facts;
         match (head, tail) {
@@ -74,7 +78,7 @@ impl HostState {
             ("response", name) => self.response_property(exchange, name),
             ("source", name) => address(facts.connection.remote, name),
             ("destination", name) => address(facts.connection.local, name),
-            ("connection", name) => connection(exchange, name),
+            ("connection", name) => connection(&facts.connection, name),
             ("upstream", name) => address(exchange.progress.borrow().upstream_address?, name),
             ("route_name", "") | ("xds", "route_name") => Some(facts.route.as_bytes().to_vec()),
             ("cluster_name", "") | ("xds", "cluster_name") => Some(facts.upstream.as_bytes().to_vec()),
@@ -139,17 +143,33 @@ impl HostState {
     }
     /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a
     /// refusal) and logged.
-    pub(super) fn set_property(&self, path: &[u8], value: &[u8]) {
-        let Some(stage) = self.stage() else {
-            tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
-            return;
+    pub(in crate::wasm) fn set_property(&self, path: &[u8], value: &[u8]) {
+        let size = match (self.stage(), self.tcp()) {
+            (Some(stage), _) => stage.exchange().property_size(),
+            (None, Some(stage)) => stage.connection().property_size(),
+            (None, None) => {
+                tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
+                return;
+            }
         };
-        let (bytes, count) = stage.exchange().property_size();
+        let (bytes, count) = size;
         if count >= PROPERTIES || bytes + path.len() + value.len() > PROPERTY_BYTES {
             tracing::warn!(filter = &*self.spec.name, "A stream has too many properties; one was not set.");
             return;
         }
-        stage.set_property(trim(path), Bytes::copy_from_slice(value));
+        let value = Bytes::copy_from_slice(value);
+        if let Some(stage) = self.stage() {
+            stage.set_property(trim(path), value);
+        } else if let Some(stage) = self.tcp() {
+            stage.connection().set_property(trim(path), value);
+        }
+    }
+    /// What a filter of this request, or connection, has set.
+    pub(super) fn property_set(&self, path: &[u8]) -> Option<Bytes> {
+        match (self.stage(), self.tcp()) {
+            (Some(stage), _) => stage.exchange().property(path),
+            (None, stage) => stage?.connection().property(path),
+        }
     }
 }
 
@@ -181,8 +201,20 @@ fn address(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn connection(exchange: &Exchange, name: &str) -> Option<Vec<u8>> {
-    let facts = &exchange.facts.connection;
+/// What there is to know of a TCP connection: everything but what a request has.
+fn tcp_property(connection_of: &TcpConnection, head: &str, tail: &str) -> Option<Vec<u8>> {
+    let facts = &connection_of.facts;
+    match (head, tail) {
+        ("source", name) => address(facts.connection.remote, name),
+        ("destination", name) => address(facts.connection.local, name),
+        ("connection", name) => connection(&facts.connection, name),
+        ("upstream", name) => address(connection_of.upstream_address.get()?, name),
+        ("cluster_name", "") | ("xds", "cluster_name") => Some(facts.upstream.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn connection(facts: &ConnectionFacts, name: &str) -> Option<Vec<u8>> {
     let tls = facts.tls.as_ref();
     match name {
         "id" => return number(facts.id),

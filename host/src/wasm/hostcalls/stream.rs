@@ -4,21 +4,24 @@ use wasmtime::{Caller, ExternType, Linker, Module};
 
 use super::{Status, hostcall};
 use crate::filter::Direction;
+use crate::filter::tcp::{Side, TcpStop};
 use crate::wasm::host_state::HostState;
 
 pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_continue_stream", |caller: Caller<'_, HostState>, stream: u32| {
         hostcall(caller, |guest| {
-            if let Some(direction) = direction(stream)? {
-                guest.host().resume(direction);
+            match what(stream)? {
+                What::Message(direction) => guest.host().resume(direction),
+                What::Connection(side) => guest.host().resume_connection(side),
             }
             Ok(())
         })
     })?;
     linker.func_wrap("env", "proxy_close_stream", |caller: Caller<'_, HostState>, stream: u32| {
         hostcall(caller, |guest| {
-            if direction(stream)?.is_some() {
-                guest.host().close();
+            match what(stream)? {
+                What::Message(_) => guest.host().close(),
+                What::Connection(_) => guest.host().close_connection(),
             }
             Ok(())
         })
@@ -47,12 +50,18 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> wasmtime:
     Ok(())
 }
 
-/// `proxy_stream_type_t`; `None` for the connections of TCP filters, which do not exist here.
-fn direction(stream: u32) -> Result<Option<Direction>, Status> {
+/// `proxy_stream_type_t`
+enum What {
+    Message(Direction),
+    Connection(Side),
+}
+
+fn what(stream: u32) -> Result<What, Status> {
     match stream {
-        0 => Ok(Some(Direction::Request)),
-        1 => Ok(Some(Direction::Response)),
-        2 | 3 => Ok(None),
+        0 => Ok(What::Message(Direction::Request)),
+        1 => Ok(What::Message(Direction::Response)),
+        2 => Ok(What::Connection(Side::Downstream)),
+        3 => Ok(What::Connection(Side::Upstream)),
         _ => Err(Status::BadArgument),
     }
 }
@@ -63,7 +72,19 @@ fn answers_nothing(module: &Module, name: &str) -> bool {
         .any(|import| import.name() == name && matches!(import.ty(), ExternType::Func(ty) if ty.results().len() == 0))
 }
 
+/// What the context does not serve is neither resumed nor closed, and nobody is told: SDKs panic on a refusal.
 impl HostState {
+    fn resume_connection(&self, side: Side) {
+        if let Some(stage) = self.live_tcp() {
+            stage.resume(side);
+        }
+    }
+    /// One peer without the other has nobody to talk to, so both connections go, as in Envoy.
+    fn close_connection(&self) {
+        if let Some(stage) = self.live_tcp() {
+            stage.stop(TcpStop::Closed(format!("{}: closed the connection", self.spec.name)));
+        }
+    }
     fn resume(&self, direction: Direction) {
         if let Some(stage) = self.live_stage() {
             stage.resume(direction);

@@ -84,6 +84,43 @@ fn a_broken_module_is_refused_with_what_is_wrong() {
 }
 
 #[test]
+fn a_module_that_would_keep_the_compiler_busy_is_refused() {
+    let values = "i32 ".repeat(500);
+    let wide = format!(
+        "(type $wide (func (param {values}) (result {values}))) (func (result {values}) {} {})",
+        "(i32.const 0)".repeat(500),
+        "(if (type $wide) (i32.const 1) (then) (else))".repeat(100),
+    );
+    let locals = |count: usize| format!("(local {})", "i64 ".repeat(count));
+    let branches = |count: usize| "(block (br 0))".repeat(count / 2);
+    let (nested, ends) = ("(loop ".repeat(201), ")".repeat(201));
+    for (function, expected) in [
+        (format!("(func {})", locals(10_001)), "10001 local variables, more than 10000"),
+        (format!("(func {})", branches(25_002)), "25002 branches, more than 25000"),
+        (wide, "200200 branches, more than 25000"),
+        (
+            format!("(func (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(25_001)),
+            "25002 branches, more than 25000",
+        ),
+        (
+            format!("(func {} {})", locals(1000), branches(5002)),
+            "5002000 branches times local variables, more than 5000000",
+        ),
+        (format!("(func {})", "(loop)".repeat(2001)), "2001 loops, more than 2000"),
+        (format!("(func {nested}{ends})"), "201 loops inside each other, more than 200"),
+    ] {
+        let said = refusal(&module(&format!("{MEMORY}{MALLOC}{CALLBACK}{function}")));
+        let expected = format!("its function 2 (not counting imports) would keep the compiler busy: {expected}");
+        assert_eq!(said, expected);
+    }
+    let many = format!("(func {})", locals(9_000)).repeat(900);
+    let said = refusal(&module(&format!("{MEMORY}{MALLOC}{CALLBACK}{many}")));
+    assert_eq!(said, "its functions have more than 8000000 local variables");
+    let large = format!("(func {} {})", locals(1000), branches(2000));
+    assert!(engine().load("large", &module(&format!("{MEMORY}{MALLOC}{CALLBACK}{large}"))).is_ok());
+}
+
+#[test]
 fn a_module_that_is_cut_off_anywhere_is_refused() {
     let whole = Guest::new().on("proxy_on_log", "").wasm();
     for end in (0..whole.len()).step_by(97) {

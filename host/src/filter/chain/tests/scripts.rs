@@ -132,6 +132,7 @@ impl Script {
             Phase::ResponseBody => &mut callbacks.response_body,
             Phase::ResponseTrailers => &mut callbacks.response_trailers,
             Phase::Finish => &mut callbacks.finish,
+            phase => panic!("{phase:?} is no phase of a request"),
         } = true;
         self.steps.push((phase, step));
         self

@@ -24,18 +24,18 @@ use crate::state::State;
 use crate::wasm::{FilterSpec, WorkerFilter};
 
 /// The plugin's name, and so the vm id of its shared data.
-pub(super) const NAME: &str = "test";
+pub(in crate::wasm) const NAME: &str = "test";
 
 type Done = Box<dyn FnOnce(CalloutReply)>;
 
 /// A gRPC call that waits for the test.
-pub(super) struct Grpc {
-    pub(super) call: GrpcCall,
-    pub(super) events: Box<dyn FnMut(GrpcEvent)>,
+pub(in crate::wasm) struct Grpc {
+    pub(in crate::wasm) call: GrpcCall,
+    pub(in crate::wasm) events: Box<dyn FnMut(GrpcEvent)>,
     /// What the guest has sent; `None` is its half-close.
-    pub(super) sent: Rc<RefCell<Vec<Option<String>>>>,
+    pub(in crate::wasm) sent: Rc<RefCell<Vec<Option<String>>>>,
     /// The guest, or its instance, has let go of the call.
-    pub(super) reset: Rc<Cell<bool>>,
+    pub(in crate::wasm) reset: Rc<Cell<bool>>,
 }
 
 /// The guest's end of such a call. Takes messages of up to 100 bytes.
@@ -59,7 +59,10 @@ impl Drop for Sender {
 
 /// Callouts that wait for the test.
 #[derive(Default)]
-pub(super) struct Recorded(pub(super) RefCell<VecDeque<(Callout, Done)>>, pub(super) RefCell<Vec<Grpc>>);
+pub(in crate::wasm) struct Recorded(
+    pub(in crate::wasm) RefCell<VecDeque<(Callout, Done)>>,
+    pub(in crate::wasm) RefCell<Vec<Grpc>>,
+);
 
 impl Callouts for Recorded {
     fn start(&self, call: Callout, done: Done) -> Result<(), CalloutRefused> {
@@ -86,7 +89,7 @@ impl Callouts for Recorded {
 }
 
 /// A configuration entry for a guest.
-pub(super) fn spec(guest: &Guest) -> FilterSpec {
+pub(in crate::wasm) fn spec(guest: &Guest) -> FilterSpec {
     FilterSpec {
         name: NAME.into(),
         path: "filters[0]".into(),
@@ -106,19 +109,19 @@ pub(super) fn spec(guest: &Guest) -> FilterSpec {
 }
 
 /// A filter on a worker.
-pub(super) struct Bench {
-    pub(super) state: Arc<State>,
-    pub(super) callouts: Rc<Recorded>,
-    pub(super) filter: Rc<WorkerFilter>,
+pub(in crate::wasm) struct Bench {
+    pub(in crate::wasm) state: Arc<State>,
+    pub(in crate::wasm) callouts: Rc<Recorded>,
+    pub(in crate::wasm) filter: Rc<WorkerFilter>,
     /// How often it was said that instances only die.
-    pub(super) alarms: Rc<Cell<u32>>,
+    pub(in crate::wasm) alarms: Rc<Cell<u32>>,
 }
 
 impl Bench {
-    pub(super) fn new(guest: &Guest) -> Self {
+    pub(in crate::wasm) fn new(guest: &Guest) -> Self {
         Self::with(spec(guest))
     }
-    pub(super) fn with(spec: FilterSpec) -> Self {
+    pub(in crate::wasm) fn with(spec: FilterSpec) -> Self {
         let (state, callouts) = (Arc::new(State::default()), Rc::new(Recorded::default()));
         let alarms = Rc::<Cell<u32>>::default();
         let raised = Rc::clone(&alarms);
@@ -132,27 +135,27 @@ impl Bench {
         Self { state, callouts, filter, alarms }
     }
     /// What the guest noted under that number.
-    pub(super) fn noted(&self, slot: u32) -> Option<Bytes> {
+    pub(in crate::wasm) fn noted(&self, slot: u32) -> Option<Bytes> {
         self.state.data.get(NAME, &slot.to_le_bytes()).map(|(value, _)| value)
     }
     /// A number that the guest noted.
     #[track_caller]
-    pub(super) fn number(&self, slot: u32) -> u32 {
+    pub(in crate::wasm) fn number(&self, slot: u32) -> u32 {
         let bytes = self.noted(slot).unwrap_or_else(|| panic!("nothing noted under {slot}"));
         u32::from_le_bytes(bytes.as_ref().try_into().expect("a number"))
     }
     /// A text that the guest noted.
     #[track_caller]
-    pub(super) fn text(&self, slot: u32) -> String {
+    pub(in crate::wasm) fn text(&self, slot: u32) -> String {
         String::from_utf8(self.noted(slot).unwrap_or_else(|| panic!("nothing noted under {slot}")).to_vec()).unwrap()
     }
     /// A request begins.
-    pub(super) fn exchange(&self) -> Talk {
+    pub(in crate::wasm) fn exchange(&self) -> Talk {
         let filters: Rc<[Rc<dyn FilterSource>]> = Rc::from([Rc::clone(&self.filter) as Rc<dyn FilterSource>]);
         Talk { chain: Chain::new(facts(), filters) }
     }
     /// A whole exchange with a small request and response, to its end.
-    pub(super) fn run(&self) {
+    pub(in crate::wasm) fn run(&self) {
         let talk = self.exchange();
         talk.request(&[("x-a", "1")], &[]);
         talk.response(&[], &[]);
@@ -161,33 +164,33 @@ impl Bench {
 }
 
 /// One exchange.
-pub(super) struct Talk {
-    pub(super) chain: Rc<Chain>,
+pub(in crate::wasm) struct Talk {
+    pub(in crate::wasm) chain: Rc<Chain>,
 }
 
 /// What came out of the chain in one direction.
 #[derive(Debug)]
-pub(super) struct Passed {
-    pub(super) head: Result<Framing, ChainError>,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: Option<Headers>,
-    pub(super) error: Option<ChainError>,
+pub(in crate::wasm) struct Passed {
+    pub(in crate::wasm) head: Result<Framing, ChainError>,
+    pub(in crate::wasm) body: Vec<u8>,
+    pub(in crate::wasm) trailers: Option<Headers>,
+    pub(in crate::wasm) error: Option<ChainError>,
 }
 
 impl Talk {
     /// Sends a request and takes what comes out, as far as it comes.
-    pub(super) fn request(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
+    pub(in crate::wasm) fn request(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
         let pseudo = [(":authority", "a.example"), (":path", "/p?q=1"), (":method", "GET"), (":scheme", "http")];
         self.chain.begin_request(head(&pseudo, fields), None, Box::new(Pieces::new(body)));
         self.take(Direction::Request)
     }
     /// Sends a response likewise.
-    pub(super) fn response(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
+    pub(in crate::wasm) fn response(&self, fields: &[(&str, &str)], body: &[&str]) -> Option<Passed> {
         self.chain.begin_response(head(&[(":status", "200")], fields), None, Box::new(Pieces::new(body)));
         self.take(Direction::Response)
     }
     /// What comes out now; `None` while the filter holds it.
-    pub(super) fn take(&self, direction: Direction) -> Option<Passed> {
+    pub(in crate::wasm) fn take(&self, direction: Direction) -> Option<Passed> {
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(head) = self.chain.poll_head(direction, &mut cx) else { return None };
         let mut passed = Passed { error: None, body: Vec::new(), trailers: None, head };
@@ -206,7 +209,7 @@ impl Talk {
         Some(passed)
     }
     /// Fields of that name in a head.
-    pub(super) fn fields(&self, direction: Direction, name: &str) -> Vec<String> {
+    pub(in crate::wasm) fn fields(&self, direction: Direction, name: &str) -> Vec<String> {
         let name = Name::parse(name.as_bytes()).unwrap();
         let headers = self.chain.exchange().headers(direction).expect("a head");
         headers.get_all(&name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
@@ -216,7 +219,7 @@ impl Talk {
 impl Passed {
     /// The reply that interrupted it.
     #[track_caller]
-    pub(super) fn reply(self) -> LocalReply {
+    pub(in crate::wasm) fn reply(self) -> LocalReply {
         match self.head {
             Err(ChainError::Interrupted(crate::filter::exchange::Interrupt::Reply(_, reply))) => reply,
             other => panic!("no reply: {other:?}"),
@@ -247,7 +250,7 @@ impl Input for Pieces {
 }
 
 /// A head from text.
-pub(super) fn head(pseudo: &[(&str, &str)], fields: &[(&str, &str)]) -> Headers {
+pub(in crate::wasm) fn head(pseudo: &[(&str, &str)], fields: &[(&str, &str)]) -> Headers {
     let field = |(name, value): &(&str, &str)| Field {
         name: Name::parse(name.as_bytes()).unwrap(),
         value: HeaderValue::from_bytes(value.as_bytes()).unwrap(),
@@ -255,7 +258,8 @@ pub(super) fn head(pseudo: &[(&str, &str)], fields: &[(&str, &str)]) -> Headers 
     pseudo.iter().chain(fields).map(field).collect()
 }
 
-fn facts() -> Facts {
+/// What is known of every exchange.
+pub(in crate::wasm) fn facts() -> Facts {
     Facts {
         connection: Rc::new(ConnectionFacts {
             id: 7,
@@ -274,13 +278,13 @@ fn facts() -> Facts {
 }
 
 /// Runs a worker's tasks until `done`; a test that hangs fails after a while.
-pub(super) fn on_worker<T>(test: impl Future<Output = T>) -> T {
+pub(in crate::wasm) fn on_worker<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("in time") })
 }
 
 /// Waits until `condition` holds.
-pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+pub(in crate::wasm) async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

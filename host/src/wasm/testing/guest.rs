@@ -33,7 +33,7 @@ const CALLBACKS: [(&str, &str, &str); 21] = [
 ];
 
 /// Imports: module, name, number of `i32` parameters before an optional `i64`, whether it answers.
-pub(super) const IMPORTS: [(&str, &str, &str, bool); 48] = [
+pub(in crate::wasm) const IMPORTS: [(&str, &str, &str, bool); 48] = [
     ("env", "proxy_log", "iii", true),
     ("env", "proxy_get_log_level", "i", true),
     ("env", "proxy_get_current_time_nanoseconds", "i", true),
@@ -109,14 +109,14 @@ const ALLOCATOR: &str = r#"
 "#;
 
 /// Serialised pairs, to be put in quotes.
-pub(super) fn pairs(fields: &[(&str, &str)]) -> String {
+pub(in crate::wasm) fn pairs(fields: &[(&str, &str)]) -> String {
     let mut bytes = Vec::new();
     crate::wasm::pairs::encode(fields.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())), &mut bytes);
     String::from_utf8(bytes).expect("short fields")
 }
 
 /// Any bytes, to be put in quotes.
-pub(super) fn escape(bytes: &[u8]) -> String {
+pub(in crate::wasm) fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
@@ -132,7 +132,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// A guest being written.
-pub(super) struct Guest {
+pub(in crate::wasm) struct Guest {
     data: Vec<u8>,
     functions: String,
     allocator: String,
@@ -143,13 +143,13 @@ const DATA: usize = 1024;
 
 impl Guest {
     /// A guest that has memory, an allocator and a marker.
-    pub(super) fn new() -> Self {
+    pub(in crate::wasm) fn new() -> Self {
         Self { data: Vec::new(), functions: String::new(), allocator: ALLOCATOR.into() }
     }
     /// Adds a callback. In `body`, `'text'` stands for address and size of that text (`\0` and `\n` are what they are),
     /// parameters are `$ctx`, `$count`, `$size`, `$end`. Without an answer of its own it answers 0, or 1 where 0 means
     /// failure.
-    pub(super) fn on(mut self, callback: &str, body: &str) -> Self {
+    pub(in crate::wasm) fn on(mut self, callback: &str, body: &str) -> Self {
         let (_, parameters, result) =
             CALLBACKS.iter().find(|known| known.0 == callback).expect("a callback of the ABI");
         let body = self.strings(body);
@@ -158,18 +158,18 @@ impl Guest {
         self
     }
     /// Adds text that is no callback.
-    pub(super) fn raw(mut self, text: &str) -> Self {
+    pub(in crate::wasm) fn raw(mut self, text: &str) -> Self {
         let text = self.strings(text);
         self.functions.push_str(&text);
         self
     }
     /// Replaces the allocator.
-    pub(super) fn allocator(mut self, text: &str) -> Self {
+    pub(in crate::wasm) fn allocator(mut self, text: &str) -> Self {
         self.allocator = self.strings(text);
         self
     }
     /// The module.
-    pub(super) fn wasm(&self) -> Vec<u8> {
+    pub(in crate::wasm) fn wasm(&self) -> Vec<u8> {
         let mut text = String::from("(module\n");
         for (module, name, parameters, answers) in IMPORTS {
             let parameters: String =

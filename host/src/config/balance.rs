@@ -1,0 +1,84 @@
+//! How an upstream's requests are spread over its targets, and which of them are left out.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::HeaderName;
+
+/// Which target gets a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+    /// Of two chosen at random, the one with fewer requests under way.
+    LeastRequest,
+    /// The same one for the same key, as long as it is there; requests without the key in turn.
+    Hash(HashKey),
+}
+
+/// What requests for the same target have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// A header's value.
+    Header(HeaderName),
+    /// A cookie's value.
+    Cookie(String),
+    /// The client's address.
+    Ip,
+}
+
+/// Asks targets whether they are well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Pause between two probes of a target (5 s).
+    pub interval: Duration,
+    /// Limit of one probe (2 s).
+    pub timeout: Duration,
+    /// Good answers in a row that bring a target back (2).
+    pub healthy: u32,
+    /// Bad answers in a row that take a target out (3); the very first answer counts at once.
+    pub unhealthy: u32,
+}
+
+/// What a target is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `GET` of a path: good is an answer with one of these statuses.
+    Http {
+        /// The path, with its query.
+        path: String,
+        /// The `host`; the target's own by default.
+        host: Option<String>,
+        /// Good statuses (200 to 299).
+        statuses: RangeInclusive<u16>,
+    },
+    /// A TCP connection (and TLS, where the target has it).
+    Connect,
+    /// `grpc.health.v1.Health/Check` of a service, over HTTP/2.
+    Grpc {
+        /// The service's name; empty for the server as a whole.
+        service: String,
+    },
+}
+
+/// Leaves out targets that fail requests in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row (5).
+    pub failures: u32,
+    /// How long a target is left out the first time; each further time in a row as much longer (10 s).
+    pub time: Duration,
+    /// Share of the targets that may be left out, percent (50).
+    pub most: u32,
+    /// Whether answers of 500 and above are failures, or only broken and refused connections.
+    pub statuses: bool,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 5, time: Duration::from_secs(10), most: 50, statuses: false }
+    }
+}

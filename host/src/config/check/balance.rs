@@ -1,0 +1,118 @@
+//! How an upstream's requests are spread: `balance`, `health`, `eject`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::uri::PathAndQuery;
+use jsonc_parser::ast::Value;
+
+use super::word;
+use crate::config::balance::{Balance, Ejection, HashKey, HealthCheck, Probe};
+use crate::config::fields::Fields;
+use crate::config::node::Node;
+
+/// Pause between two probes, as Kubernetes' and Envoy's examples have it.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Limit of a probe.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Durations that make sense here.
+const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// Answers in a row.
+const COUNTS: RangeInclusive<u64> = 1..=100;
+
+/// `"round_robin"`, `"least_request"`, `{"hash": "ip"}`, `{"hash": {"header": "x-user"}}`, `{"hash": {"cookie": "sid"}}`
+pub(super) fn balance(node: &Node<'_>) -> Option<Balance> {
+    if matches!(node.value, Value::StringLit(_)) {
+        return word(node, &[("round_robin", 0), ("least_request", 1)])
+            .map(|word| if word == 0 { Balance::RoundRobin } else { Balance::LeastRequest });
+    }
+    let mut fields = Fields::of(node)?;
+    let key = fields.required("hash").and_then(|node| hash(&node));
+    fields.finish();
+    key.map(Balance::Hash)
+}
+
+fn hash(node: &Node<'_>) -> Option<HashKey> {
+    if matches!(node.value, Value::StringLit(_)) {
+        return word(node, &[("ip", ())]).map(|()| HashKey::Ip);
+    }
+    let mut fields = Fields::of(node)?;
+    let kind = fields.one_of(&["header", "cookie"]);
+    fields.finish();
+    match kind? {
+        ("header", node) => {
+            node.parsed("a header's name", |text| HeaderName::from_bytes(text.as_bytes()).ok()).map(HashKey::Header)
+        }
+        (_, node) => {
+            let token = |text: &str| {
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"=;,\"".contains(&byte))
+            };
+            node.parsed("a cookie's name", |text| token(text).then(|| text.to_owned())).map(HashKey::Cookie)
+        }
+    }
+}
+
+pub(super) fn health(node: &Node<'_>) -> Option<HealthCheck> {
+    let mut fields = Fields::of(node)?;
+    let kind = fields.one_of(&["path", "connect", "grpc"]);
+    let host = fields.optional("host").map_or(Some(None), |node| super::routes::host(&node).map(Some));
+    let statuses = fields.optional("statuses").map_or(Some(200..=299), |node| statuses(&node));
+    let interval = fields.optional("interval").map_or(Some(INTERVAL), |node| node.duration(DURATIONS));
+    let timeout = fields.optional("timeout").map_or(Some(TIMEOUT), |node| node.duration(DURATIONS));
+    let healthy = fields.optional("healthy").map_or(Some(2), |node| node.integer(COUNTS));
+    let unhealthy = fields.optional("unhealthy").map_or(Some(3), |node| node.integer(COUNTS));
+    fields.finish();
+    let probe = match kind? {
+        ("path", node) => Probe::Http { path: path(&node)?, host: host?, statuses: statuses? },
+        ("connect", node) if node.boolean()? => Probe::Connect,
+        ("connect", node) => {
+            node.problem("only true is possible");
+            return None;
+        }
+        (_, node) => Probe::Grpc { service: node.text()?.value.into_owned() },
+    };
+    Some(HealthCheck {
+        probe,
+        interval: interval?,
+        timeout: timeout?,
+        healthy: u32::try_from(healthy?).ok()?,
+        unhealthy: u32::try_from(unhealthy?).ok()?,
+    })
+}
+
+fn path(node: &Node<'_>) -> Option<String> {
+    node.parsed("a path such as \"/healthz\"", |text| {
+        (text.starts_with('/') && PathAndQuery::try_from(text).is_ok()).then(|| text.to_owned())
+    })
+}
+
+/// `"200-399"`, or one status.
+fn statuses(node: &Node<'_>) -> Option<RangeInclusive<u16>> {
+    if matches!(node.value, Value::NumberLit(_)) {
+        let status = u16::try_from(node.integer(100..=599)?).ok()?;
+        return Some(status..=status);
+    }
+    node.parsed("statuses such as \"200-399\"", |text| {
+        let (first, last) = text.split_once('-')?;
+        let (first, last) = (first.parse::<u16>().ok()?, last.parse::<u16>().ok()?);
+        (100 <= first && first <= last && last <= 599).then_some(first..=last)
+    })
+}
+
+/// Given at all, it counts answers of 500 and above too.
+pub(super) fn ejection(node: &Node<'_>) -> Option<Ejection> {
+    let default = Ejection::default();
+    let mut fields = Fields::of(node)?;
+    let failures = fields.optional("failures").map_or(Some(u64::from(default.failures)), |node| node.integer(1..=1000));
+    let time = fields.optional("time").map_or(Some(default.time), |node| node.duration(DURATIONS));
+    let most = fields.optional("most_percent").map_or(Some(u64::from(default.most)), |node| node.integer(0..=100));
+    let statuses = fields.optional("statuses").map_or(Some(true), |node| node.boolean());
+    fields.finish();
+    Some(Ejection {
+        failures: u32::try_from(failures?).ok()?,
+        time: time?,
+        most: u32::try_from(most?).ok()?,
+        statuses: statuses?,
+    })
+}

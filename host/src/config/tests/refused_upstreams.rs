@@ -1,0 +1,65 @@
+//! How upstreams spread requests, as it is refused.
+
+use super::{good, refuses};
+
+fn upstream(more: &str) -> String {
+    format!(
+        r#"{{"listeners": [{{"address": "127.0.0.1:0"}}], "upstreams": {{"a": {{"targets": ["http://127.0.0.1:1"], {more}}}}}}}"#
+    )
+}
+
+#[test]
+fn balancing_is_checked() {
+    let path = "upstreams.a.balance";
+    refuses(
+        &upstream(r#""balance": §"least_requests""#),
+        &[&format!(
+            r#"{path}: expected "round_robin" or "least_request", found "least_requests"; did you mean "least_request"?"#
+        )],
+    );
+    refuses(
+        &upstream(r#""balance": {"hash": §{}}"#),
+        &[&format!(r#"{path}.hash: expected exactly one of "header", "cookie""#)],
+    );
+    refuses(
+        &upstream(r#""balance": {"hash": {"cookie": §"a b"}}"#),
+        &[&format!(r#"{path}.hash.cookie: expected a cookie's name, found "a b""#)],
+    );
+    good(&upstream(r#""balance": {"hash": "ip"}"#));
+}
+
+#[test]
+fn health_checks_are_checked() {
+    let path = "upstreams.a.health";
+    refuses(&upstream(r#""health": §{}"#), &[&format!(r#"{path}: expected exactly one of "path", "connect", "grpc""#)]);
+    refuses(
+        &upstream(r#""health": {"path": §"healthz"}"#),
+        &[&format!(r#"{path}.path: expected a path such as "/healthz", found "healthz""#)],
+    );
+    refuses(
+        &upstream(r#""health": {"path": "/", "statuses": §"400-200"}"#),
+        &[&format!(r#"{path}.statuses: expected statuses such as "200-399", found "400-200""#)],
+    );
+    refuses(&upstream(r#""health": {"connect": §false}"#), &[&format!("{path}.connect: only true is possible")]);
+    refuses(
+        &upstream(r#""health": {"path": "/", "unhealthy": §0}"#),
+        &[&format!("{path}.unhealthy: must be between 1 and 100, found 0")],
+    );
+}
+
+#[test]
+fn targets_and_bounds_are_checked() {
+    let targets = |targets: &str| {
+        format!(r#"{{"listeners": [{{"address": "127.0.0.1:0"}}], "upstreams": {{"a": {{"targets": [{targets}]}}}}}}"#)
+    };
+    refuses(&targets(r#"§{"weight": 1}"#), &[r#"upstreams.a.targets[0]: missing key "url""#]);
+    refuses(
+        &targets(r#"{"url": "http://a", "priority": §200}"#),
+        &["upstreams.a.targets[0].priority: must be between 0 and 127, found 200"],
+    );
+    refuses(&upstream(r#""max_requests": §0"#), &["upstreams.a.max_requests: must be between 1 and 1000000, found 0"]);
+    refuses(
+        &upstream(r#""eject": {"most_percent": §101}"#),
+        &["upstreams.a.eject.most_percent: must be between 0 and 100, found 101"],
+    );
+}

@@ -1,0 +1,118 @@
+//! Health checks: asks each target again and again whether it is well. One worker does it for all.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+
+use super::target::Target;
+use super::{RequestBody, Upstream};
+use crate::config::balance::{HealthCheck, Probe};
+
+/// Bytes of an answer that are read before its connection is closed instead of reused.
+const ANSWER_BYTES: usize = 64 << 10;
+/// Pauses differ by up to this share, so that targets are not all asked at the same moment.
+const JITTER: f64 = 0.1;
+/// `grpc.health.v1.HealthCheckResponse { status: SERVING }`, behind the five bytes that frame a message.
+const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+
+/// Checks the targets of an upstream until it is gone.
+pub(super) fn start(upstream: &Rc<Upstream>, check: &HealthCheck) {
+    for place in 0..upstream.targets.len() {
+        tokio::task::spawn_local(watch(Rc::downgrade(upstream), place, check.clone()));
+    }
+}
+
+async fn watch(upstream: Weak<Upstream>, place: usize, check: HealthCheck) {
+    // The first answer counts at once.
+    let mut in_a_row: Option<(bool, u32)> = None;
+    loop {
+        let Some(upstream) = upstream.upgrade() else { return };
+        let Some(target) = upstream.targets.get(place) else { return };
+        let outcome = tokio::time::timeout(check.timeout, probe(target, &check.probe)).await;
+        let problem = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(problem)) => Some(problem),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        let well = problem.is_none();
+        let count = in_a_row.filter(|(before, _)| *before == well).map_or(1, |(_, count)| count.saturating_add(1));
+        let enough = if well { check.healthy } else { check.unhealthy };
+        if in_a_row.is_none() || count >= enough {
+            tell(&upstream, place, problem.as_deref());
+        }
+        in_a_row = Some((well, count));
+        // Nothing of the upstream is held while waiting, so that it can go.
+        drop(upstream);
+        tokio::time::sleep(pause(check.interval)).await;
+    }
+}
+
+fn tell(upstream: &Upstream, place: usize, problem: Option<&str>) {
+    let (Some(health), Some(target)) = (upstream.balancer.health.all.get(place), upstream.targets.get(place)) else {
+        return;
+    };
+    if !health.set_failing(problem.is_some()) {
+        return;
+    }
+    let (upstream, target) = (upstream.name(), target.name());
+    match problem {
+        Some(problem) => {
+            tracing::warn!(%upstream, target, problem, "Target fails its health check and gets no requests.")
+        }
+        None => tracing::info!(%upstream, target, "Target is well and gets requests."),
+    }
+}
+
+async fn probe(target: &Target, probe: &Probe) -> Result<(), String> {
+    match probe {
+        Probe::Connect => target.reach().await.map_err(|error| error.to_string()),
+        Probe::Http { path, host, statuses } => {
+            let request = request(Method::GET, path, host.as_deref().unwrap_or(target.name()), RequestBody::Empty)?;
+            let response = target.send(request).await.map_err(|unsent| unsent.error.to_string())?;
+            let status = response.status();
+            // Read, so that the connection can be used again.
+            drop(Limited::new(response.into_body(), ANSWER_BYTES).collect().await);
+            if statuses.contains(&status.as_u16()) { Ok(()) } else { Err(format!("answered {status}")) }
+        }
+        Probe::Grpc { service } => {
+            let mut request = request(Method::POST, "/grpc.health.v1.Health/Check", target.name(), question(service))?;
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+            let response = target.send(request).await.map_err(|unsent| unsent.error.to_string())?;
+            let status = response.status();
+            let answer =
+                Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|error| error.to_string())?;
+            let well = status == StatusCode::OK && answer.to_bytes().starts_with(SERVING);
+            if well { Ok(()) } else { Err("does not say that it is serving".to_owned()) }
+        }
+    }
+}
+
+fn request(method: Method, path: &str, host: &str, body: RequestBody) -> Result<Request<RequestBody>, String> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(path).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, HeaderValue::try_from(host).map_err(|error| error.to_string())?);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("sluicegate-health-check"));
+    Ok(request)
+}
+
+/// `grpc.health.v1.HealthCheckRequest { service }` as one message of gRPC.
+fn question(service: &str) -> RequestBody {
+    let name = service.as_bytes().get(..127).unwrap_or(service.as_bytes());
+    let mut message = Vec::new();
+    if !name.is_empty() {
+        message.extend([10, u8::try_from(name.len()).unwrap_or_default()]);
+        message.extend(name);
+    }
+    let mut framed = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap_or_default()];
+    framed.extend(message);
+    RequestBody::Full(Bytes::from(framed))
+}
+
+fn pause(interval: Duration) -> Duration {
+    interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64())
+}

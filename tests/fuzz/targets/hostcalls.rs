@@ -1,0 +1,4 @@
+//! The target `hostcalls` under cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sluicegate::fuzz::hostcalls(input));
