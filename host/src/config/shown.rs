@@ -38,7 +38,8 @@ impl Origins {
         }
         for pointer in ["/routes", "/listeners"] {
             for chain in shown.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten() {
-                let filters = if pointer == "/routes" { chain.get_mut("filters") } else { chain.pointer_mut("/tcp/filters") };
+                let filters =
+                    if pointer == "/routes" { chain.get_mut("filters") } else { chain.pointer_mut("/tcp/filters") };
                 if let Some(filters) = filters {
                     hide_configurations(filters, &schema_of);
                 }

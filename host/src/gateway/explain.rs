@@ -290,8 +290,7 @@ impl Exchange<'_> {
         let total: u64 = shares.iter().map(|share| u64::from(share.weight)).sum();
         let share = |share: &crate::config::action::Weighted| {
             let upstream = self.generation.config.upstreams.get(&*share.upstream);
-            let targets: Vec<String> =
-                upstream.into_iter().flat_map(Upstream::urls).collect();
+            let targets: Vec<String> = upstream.into_iter().flat_map(Upstream::urls).collect();
             json!({ "upstream": &*share.upstream, "percent": percent(share.weight.into(), total), "targets": targets })
         };
         let mut then = json!({ "upstreams": shares.iter().map(share).collect::<Vec<_>>() });
@@ -304,8 +303,7 @@ impl Exchange<'_> {
         }
         then["host"] = shown["rewrite"].get("host").cloned().unwrap_or_else(|| self.authority.into());
         for key in ["rewrite", "request_headers", "response_headers", "retry", "mirrors"] {
-            let changes =
-                shown.get(key).filter(|value| is_something(value));
+            let changes = shown.get(key).filter(|value| is_something(value));
             if let Some(changes) = changes {
                 then[key] = changes.clone();
             }

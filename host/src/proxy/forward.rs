@@ -13,7 +13,6 @@ use crate::config::{PathMatch, PathRewrite, Route};
 use crate::filter::{Headers, Name};
 use crate::route::path;
 
-
 /// What a client's request gains and loses at this hop.
 pub(super) struct RequestHop {
     hop: Hop,

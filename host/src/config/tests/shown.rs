@@ -60,12 +60,30 @@ fn defaults_and_addresses_are_shown_as_they_are_in_force() {
         r#""admin": {"address": "127.0.0.1:${PORT}"}, "filters": [{"use": "log"}], "routes": [{"upstream": "idp"}]"#,
     );
     assert_eq!(all["admin"]["address"], "127.0.0.1:8080");
-    assert_eq!(
-        all["upstreams"]["idp"],
-        json!({ "targets": ["http://127.0.0.1:1"], "protocol": "http1", "connect_timeout": "5s" })
-    );
+    let idp = &all["upstreams"]["idp"];
+    assert_eq!((&idp["targets"], &idp["protocol"]), (&json!(["http://127.0.0.1:1"]), &json!("http1")));
+    assert_eq!((&idp["connect_timeout"], &idp["balance"]), (&json!("5s"), &json!("round_robin")));
     assert_eq!((&all["filters"][0]["deadline"], &all["filters"][0]["on_error"]), (&json!("100ms"), &json!("closed")));
     assert_eq!((&all["routes"][0]["name"], &all["routes"][0]["timeout"]), (&json!("routes[0]"), &json!("15s")));
     assert_eq!(all["plugins"]["dir"], "/etc/sluicegate/plugins");
     assert!(all["limits"]["workers"].is_u64() && all["limits"]["connections"] == 10_000);
+}
+
+#[test]
+fn listeners_and_upstreams_for_tcp_are_shown_without_what_is_about_http() {
+    let tls = r#""tls": {"certificates": [{"certificate": "a", "key": "b"}]}"#;
+    let text = format!(
+        r#"{{"listeners": [{{"address": "127.0.0.1:0", {tls}, "tcp": {{"upstream": "db", "filters": [
+            {{"use": "my_auth", "config": {{"keys": {{"a": "hunter2", "b": "${{ALICE_KEY}}"}}}}}}]}}}}],
+            "upstreams": {{"db": {{"targets": [{{"url": "tcp://127.0.0.1:${{PORT}}", "weight": 2}}, "tcp://[::1]:5432"]}}}}}}"#
+    );
+    let loaded = good(&text);
+    let schema = SCHEMA.replace("\\#", "#");
+    let all = loaded.origins.shown(&loaded.config, |_| Some(schema.as_str()));
+    assert!(!all.to_string().contains("hunter2"), "{all:#}");
+    let targets = json!([{ "url": "tcp://127.0.0.1:8080", "weight": 2, "priority": 0 }, "tcp://[::1]:5432"]);
+    assert_eq!(all["upstreams"]["db"]["targets"], targets);
+    assert!(all["upstreams"]["db"].get("protocol").is_none() && all["listeners"][0]["tls"].get("alpn").is_none());
+    assert_eq!(all["listeners"][0]["tcp"]["idle_timeout"], "1h");
+    good(&all.to_string().replace("***", "x"));
 }
