@@ -24,6 +24,9 @@ const SECRET_HEADERS: [&str; 8] = [
     "x-amz-security-token",
 ];
 
+/// Parts of the names of environment variables that hold secrets.
+const SECRET_VARIABLES: [&str; 4] = ["SECRET", "TOKEN", "PASSWORD", "KEY"];
+
 impl Origins {
     /// The configuration, as it may be shown. `schema_of`: the text of a plugin's schema, by its name.
     #[must_use]
@@ -33,16 +36,16 @@ impl Origins {
             syntax(&self.source.text).map_or(Value::Null, |value| value.as_ref().map_or(Value::Null, plain));
         schema::fill(&mut shown);
         effective(&mut shown, config);
-        if let Some(filters) = shown.get_mut("filters") {
-            hide_configurations(filters, &schema_of);
-        }
-        for pointer in ["/routes", "/listeners"] {
-            for chain in shown.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten() {
-                let filters =
-                    if pointer == "/routes" { chain.get_mut("filters") } else { chain.pointer_mut("/tcp/filters") };
-                if let Some(filters) = filters {
-                    hide_configurations(filters, &schema_of);
-                }
+        let routed =
+            config.routes.iter().enumerate().map(|(index, route)| (format!("/routes/{index}"), &route.filters));
+        let listening =
+            config.listeners.iter().enumerate().filter_map(|(index, listener)| {
+                Some((format!("/listeners/{index}/tcp"), &listener.tcp.as_ref()?.filters))
+            });
+        for (pointer, entries) in std::iter::once((String::new(), &config.filters)).chain(routed).chain(listening) {
+            let filters = shown.pointer_mut(&pointer).and_then(|chain| chain.get_mut("filters")?.as_array_mut());
+            for (filter, entry) in filters.into_iter().flatten().zip(entries) {
+                hide_secrets(filter, schema_of(&entry.plugin));
             }
         }
         hide_headers(&mut shown);
@@ -117,19 +120,15 @@ fn leave_out_http(shown: &mut Value, config: &Config) {
     }
 }
 
-fn hide_configurations<'s>(filters: &mut Value, schema_of: &impl Fn(&str) -> Option<&'s str>) {
-    for filter in filters.as_array_mut().into_iter().flatten() {
-        let plugin = filter.get("use").and_then(Value::as_str).unwrap_or_default().replace('_', "-");
-        let schema = schema_of(&plugin).and_then(|text| serde_json::from_str(text).ok());
-        if let (Some(schema), Some(config)) = (schema, filter.get_mut("config")) {
-            schema::hide(&schema, config);
-        }
-        if let Some(Value::Object(variables)) = filter.get_mut("env") {
-            let secret = |name: &str| {
-                ["SECRET", "TOKEN", "PASSWORD", "KEY"].iter().any(|word| name.to_ascii_uppercase().contains(word))
-            };
-            variables.iter_mut().filter(|(name, _)| secret(name)).for_each(|(_, value)| cover(value));
-        }
+/// Covers what the plugin's schema calls secret, and variables with such names.
+fn hide_secrets(filter: &mut Value, schema: Option<&str>) {
+    let schema = schema.and_then(|text| serde_json::from_str(text).ok());
+    if let (Some(schema), Some(config)) = (schema, filter.get_mut("config")) {
+        schema::hide(&schema, config);
+    }
+    if let Some(Value::Object(variables)) = filter.get_mut("env") {
+        let secret = |name: &str| SECRET_VARIABLES.iter().any(|word| name.to_ascii_uppercase().contains(word));
+        variables.iter_mut().filter(|(name, _)| secret(name)).for_each(|(_, value)| cover(value));
     }
 }
 

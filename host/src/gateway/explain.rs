@@ -140,7 +140,8 @@ fn head(generation: &Generation, question: &Question) -> Parts {
     }
     if !parts.headers.contains_key(header::HOST) {
         let first = || first(generation).map(|listener| host_of(listener.address));
-        let host = question.url.authority().map(ToString::to_string).or_else(first).unwrap_or_default();
+        let host =
+            question.url.authority().map(ToString::to_string).or_else(first).unwrap_or_else(|| "localhost".to_owned());
         if let Ok(host) = HeaderValue::try_from(host) {
             parts.headers.insert(header::HOST, host);
         }

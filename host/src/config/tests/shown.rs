@@ -44,7 +44,7 @@ fn what_a_schema_or_a_headers_name_says_is_secret_is_covered() {
         r#""filters": [{"use": "my_auth", "config": {"keys": {"alice": "hunter2", "bob": "${ALICE_KEY}"}, "jwt": [{"secret": "hunter2", "issuer": "me"}]},
                         "env": {"API_TOKEN": "hunter2", "MODE": "fast"}}],
            "routes": [{"upstream": "idp", "request_headers": {"set": {"Authorization": "Basic hunter2", "x-plain": "seen"}},
-                       "match": {"headers": {"cookie": {"exact": "hunter2"}}}, "filters": [{"use": "my-auth", "config": {"jwt": {"secret": "hunter2"}}}]}]"#,
+                       "match": {"headers": {"cookie": {"exact": "hunter2"}}}, "filters": [{"use": "${NO:-my-auth}", "config": {"jwt": {"secret": "hunter2"}}}]}]"#,
     );
     assert!(!all.to_string().contains("hunter2"), "{all:#}");
     let config =
