@@ -8,6 +8,7 @@
     reason = "A test reports by panicking and printing."
 )]
 
+mod admin;
 mod bad_modules;
 mod bodies;
 mod broken_configs;
@@ -21,6 +22,7 @@ mod conformance;
 mod deploy;
 mod descriptors;
 mod envoy;
+mod explain_verb;
 mod filters;
 mod filters_bodies;
 mod filters_callouts;
@@ -39,10 +41,13 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod request_ids;
 mod rollback;
 mod route_actions;
 mod routing;
+mod run_without_file;
 mod sandbox;
+mod schema_verb;
 mod shutdown;
 mod swap;
 mod swap_files;

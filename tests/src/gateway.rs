@@ -30,7 +30,14 @@ impl Gateway {
     /// # Panics
     /// It does not become ready.
     pub async fn start(site: Site) -> Self {
-        let mut command = site.command(&["run", "-c", "gateway.json"]);
+        Self::start_with(site, &["run", "-c", "gateway.json"]).await
+    }
+    /// The same with other arguments.
+    ///
+    /// # Panics
+    /// It does not become ready.
+    pub async fn start_with(site: Site, arguments: &[&str]) -> Self {
+        let mut command = site.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway starts");
         let output = Lines::read(child.stdout.take().expect("it is piped"));
         let log = Lines::read(child.stderr.take().expect("it is piped"));
@@ -101,6 +108,10 @@ impl Gateway {
     /// GET from the admin API.
     pub async fn admin_get(&self, path: &str) -> Response {
         Call::new(self.admin(), Method::GET, path).send().await
+    }
+    /// POST to the admin API.
+    pub async fn admin_post(&self, path: &str) -> Response {
+        Call::new(self.admin(), Method::POST, path).send().await
     }
     /// The number of the generation that serves.
     ///

@@ -10,6 +10,9 @@ use http::Request;
 use http::header::HOST;
 use http::uri::Authority;
 
+/// What is said to a request by another name.
+pub(super) const REFUSED: &str = "the host header must carry an address, localhost, or a configured name";
+
 /// Whether every host that the request names (the header, once; the request target) may be answered.
 pub(super) fn is_allowed<B>(request: &Request<B>, configured: &[String]) -> bool {
     let mut headers = request.headers().get_all(HOST).iter();

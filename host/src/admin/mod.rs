@@ -1,12 +1,14 @@
-//! The admin API: health, metrics and what runs, read-only, on an address of its own.
+//! The admin API: health, metrics, what runs, and a few changes, on an address of its own.
 //!
-//! It changes nothing, so whoever may reach the address may ask; keep it on the loopback interface or a network of operators.
-//! A browser that was lured here by a foreign name is refused (see `host.rs`).
+//! `GET` changes nothing, so whoever may reach the address may ask; keep it on the loopback interface or a network of operators.
+//! A browser that was lured here by a foreign name is refused (see `host.rs`). Who may change something: see `change.rs`.
 
+mod change;
 mod filters;
 mod host;
 mod server;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use change::Change;
 pub use server::serve;
 
 use crate::observe::{self, FilterLedger, GatewayLedger};
@@ -29,6 +32,8 @@ pub struct Admin {
     pub metrics: Arc<GatewayLedger>,
     /// The gateway itself.
     pub status: Arc<dyn Status>,
+    /// What may be changed about it.
+    pub control: Arc<dyn Control>,
     /// Names, besides addresses and `localhost`, by which this API may be asked for, lower-case, without a port.
     pub hosts: Vec<String>,
 }
@@ -42,36 +47,99 @@ pub trait Status: Send + Sync {
     fn ready(&self) -> Result<(), Vec<String>>;
     /// The generation in force: number, when it was loaded, routes, plugins with digests, how the last reload and swap ended.
     fn generation(&self) -> Value;
+    /// The configuration in force, with every default and without secrets.
+    fn config(&self) -> Value;
+    /// The routes in force, the one that takes precedence first.
+    fn routes(&self) -> Value;
     /// The ledgers of the filters in force, and of those that still drain.
     fn filters(&self) -> Vec<Arc<FilterLedger>>;
+}
+
+/// What the gateway may be told. Each call takes as long as what it does.
+pub trait Control: Send + Sync {
+    /// Reads everything from disk again; gives what is in force then.
+    ///
+    /// # Errors
+    /// It is not valid, and nothing has changed; or this is no time for it.
+    fn reload(&self) -> Result<Value, NotDone>;
+    /// Begins to drain, and returns at once.
+    fn drain(&self);
+    /// Goes back to the version of a plugin that served before; gives what is in force then.
+    ///
+    /// # Errors
+    /// There is none, or the configuration does not fit it; nothing has changed.
+    fn roll_back(&self, plugin: &str) -> Result<Value, NotDone>;
+}
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub enum NotDone {
+    /// Everything that is wrong, each with its place.
+    Invalid(Vec<Value>),
+    /// It does not go with how things are.
+    Conflict(String),
+    /// There is no such thing.
+    Unknown(String),
 }
 
 type Answer = Response<Full<Bytes>>;
 
 const JSON: &str = "application/json";
-const PATHS: [&str; 6] =
-    ["/livez", "/readyz", "/metrics", "/api/v1/filters", "/api/v1/generation", "/api/v1/upstreams"];
+/// What can be read.
+const PATHS: [&str; 8] = [
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/api/v1/filters",
+    "/api/v1/generation",
+    "/api/v1/upstreams",
+    "/api/v1/config",
+    "/api/v1/routes",
+];
+
+/// What a request leads to.
+enum Asked {
+    Answer(Answer),
+    Change(Change),
+}
 
 impl Admin {
     /// Answers one request. Bodies of requests are not read.
+    fn ask<B>(&self, request: &Request<B>, peer: SocketAddr) -> Asked {
+        let Some(change) = Change::of(request.uri().path()) else {
+            return Asked::Answer(self.answer(request));
+        };
+        if *request.method() != Method::POST {
+            return Asked::Answer(wrong_method("POST"));
+        }
+        match change::refusal(request, peer, &self.hosts) {
+            Some(reason) => Asked::Answer(json(StatusCode::FORBIDDEN, &json!({ "error": reason }))),
+            None => Asked::Change(change),
+        }
+    }
+
+    /// Answers what changes nothing.
     fn answer<B>(&self, request: &Request<B>) -> Answer {
         if !host::is_allowed(request, &self.hosts) {
-            let detail = "the host header must carry an address, localhost, or a configured name";
-            return json(StatusCode::MISDIRECTED_REQUEST, &json!({ "error": detail }));
+            return json(StatusCode::MISDIRECTED_REQUEST, &json!({ "error": host::REFUSED }));
+        }
+        let path = request.uri().path();
+        if !PATHS.contains(&path) {
+            let paths: Vec<&str> = PATHS.into_iter().chain(change::PATHS).collect();
+            return json(StatusCode::NOT_FOUND, &json!({ "error": "no such path", "paths": paths }));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "only GET and HEAD" }));
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+            return wrong_method("GET, HEAD");
         }
-        match request.uri().path() {
+        match path {
             "/livez" => json(StatusCode::OK, &json!({ "status": "ok" })),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
             "/api/v1/filters" => json(StatusCode::OK, &filters::describe(&self.status.filters())),
             "/api/v1/upstreams" => json(StatusCode::OK, &upstreams(&self.state)),
             "/api/v1/generation" => json(StatusCode::OK, &self.status.generation()),
-            _ => json(StatusCode::NOT_FOUND, &json!({ "error": "no such path", "paths": PATHS })),
+            "/api/v1/config" => json(StatusCode::OK, &self.status.config()),
+            _ => json(StatusCode::OK, &self.status.routes()),
         }
     }
 
@@ -90,6 +158,12 @@ impl Admin {
             Err(error) => json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
         }
     }
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": format!("only {allowed}") }));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 /// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::Admin;
+use super::{Admin, Asked};
 
 /// Most open connections; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
@@ -48,10 +49,10 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, shutdown: impl Futu
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (admin, stopped) = (Arc::clone(&admin), stopped.clone());
                 connections.spawn(async move {
-                    connection(stream, admin, stopped).await;
+                    connection(stream, peer, admin, stopped).await;
                     drop(place);
                 });
             }
@@ -68,10 +69,15 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, shutdown: impl Futu
     }
 }
 
-async fn connection(stream: TcpStream, admin: Arc<Admin>, mut stopped: watch::Receiver<()>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>, mut stopped: watch::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = admin.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
+        let (asked, admin) = (admin.ask(&request, peer), Arc::clone(&admin));
+        async move {
+            Ok::<_, Infallible>(match asked {
+                Asked::Answer(answer) => answer,
+                Asked::Change(change) => change.make(admin).await,
+            })
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);

@@ -22,8 +22,26 @@ impl Status for Fake {
     fn generation(&self) -> Value {
         json!({ "number": 4 })
     }
+    fn config(&self) -> Value {
+        json!({ "limits": {} })
+    }
+    fn routes(&self) -> Value {
+        json!({ "routes": [] })
+    }
     fn filters(&self) -> Vec<Arc<FilterLedger>> {
         vec![Arc::clone(&self.filter)]
+    }
+}
+
+impl Control for Fake {
+    fn reload(&self) -> Result<Value, NotDone> {
+        Err(NotDone::Invalid(vec![json!({ "path": "routes" })]))
+    }
+    fn drain(&self) {
+        self.ready.store(false, SeqCst);
+    }
+    fn roll_back(&self, plugin: &str) -> Result<Value, NotDone> {
+        if plugin == "auth" { Ok(json!({ "plugin": plugin })) } else { Err(NotDone::Unknown("no such".to_owned())) }
     }
 }
 
@@ -42,6 +60,7 @@ async fn start() -> Running {
         state: Arc::default(),
         metrics: Arc::default(),
         status: Arc::<Fake>::clone(&status),
+        control: Arc::<Fake>::clone(&status),
         hosts: Vec::new(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -136,6 +155,26 @@ async fn only_reading_is_offered_and_only_to_known_hosts() {
     assert!(head.contains("content-length: "), "{head}");
     assert_eq!(ask(running.address, "GET", "/metrics", "evil.example").await.0, 421);
     assert_eq!(get_json(running.address, "/").await.0, 404);
+}
+
+#[tokio::test]
+async fn changes_are_posted_and_told_how_they_went() {
+    let running = start().await;
+    let post = async |path: &str| ask(running.address, "POST", path, "localhost").await;
+    let (status, _, body) = post("/api/v1/reload").await;
+    assert_eq!(status, 422);
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["problems"], json!([{ "path": "routes" }]));
+    assert_eq!(post("/api/v1/plugins/auth/rollback").await.0, 200);
+    assert_eq!(post("/api/v1/plugins/cors/rollback").await.0, 404);
+    assert_eq!(post("/api/v1/plugins/auth").await.0, 404);
+    for path in ["/api/v1/reload", "/api/v1/drain", "/api/v1/plugins/auth/rollback"] {
+        let (status, head, _) = ask(running.address, "GET", path, "localhost").await;
+        assert!(status == 405 && head.contains("allow: POST"), "{head}");
+        assert_eq!(ask(running.address, "POST", path, "evil.example").await.0, 403);
+    }
+    assert_eq!(get_json(running.address, "/readyz").await.0, 200, "nothing was changed by these");
+    assert_eq!(post("/api/v1/drain").await.0, 202);
+    assert_eq!(get_json(running.address, "/readyz").await.0, 503);
 }
 
 #[tokio::test]

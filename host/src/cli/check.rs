@@ -68,15 +68,5 @@ pub(super) fn warn_line(line: &str) {
 }
 
 fn to_json(problems: &Problems) -> Vec<serde_json::Value> {
-    let problem = |problem: &Problem| {
-        serde_json::json!({
-            "file": &*problem.file,
-            "line": problem.line,
-            "column": problem.column,
-            "path": problem.path,
-            "message": problem.message,
-            "suggestion": problem.suggestion,
-        })
-    };
-    problems.iter().map(problem).collect()
+    problems.iter().map(Problem::to_json).collect()
 }

@@ -3,13 +3,19 @@
 //! Standard output is for data (addresses, access records, results of a check), standard error for talk (the log).
 
 mod check;
+mod explain;
 mod plugins;
 mod run;
+mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// The configuration file, unless another is named.
+const CONFIG: &str = "gateway.json";
 
 /// What the process's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +48,14 @@ struct Arguments {
     common: Common,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid, 2 wrong usage, 3 the machine refused (port in use, permission), 130 told twice to end.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid (explain: no route takes the request), 2 wrong usage, 3 the machine refused (port in use, permission), 130 told twice to end.";
 
 /// Options of every verb.
 #[derive(Args)]
 struct Common {
-    /// The configuration file.
-    #[arg(short, long, global = true, default_value = "gateway.json", value_name = "FILE")]
-    config: PathBuf,
+    /// The configuration file (gateway.json).
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How log lines are written to standard error. What is logged is chosen by RUST_LOG.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -64,10 +70,14 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Verb {
     /// Serve requests (the default). Files are watched: plugins and configuration are exchanged without a restart.
-    Run,
+    Run(run::Options),
     /// Load everything exactly as `run` would, report every problem, and exit.
     #[command(alias = "validate")]
     Check(check::Options),
+    /// What would happen to a request: its route and why no other, its filters, its upstream. Nothing is sent.
+    Explain(explain::Options),
+    /// One JSON Schema of the configuration file for editors, with those of all plugins.
+    Schema,
     /// Which plugins there are, and what a file is.
     #[command(subcommand)]
     Plugins(plugins::Verb),
@@ -81,16 +91,24 @@ pub fn main() -> ExitCode {
         LogFormat::Text => crate::observe::logging::Format::Text,
         LogFormat::Json => crate::observe::logging::Format::Json,
     };
-    let exit = match arguments.verb.unwrap_or(Verb::Run) {
-        Verb::Run => {
+    let file = arguments.common.config;
+    let path = file.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
+    let exit = match arguments.verb.unwrap_or_else(|| Verb::Run(run::Options::default())) {
+        Verb::Run(options) => {
+            if file.is_some() && options.upstream.is_some() {
+                let message = "--upstream serves without a configuration file: give it or --config, not both";
+                Arguments::command().error(ErrorKind::ArgumentConflict, message).exit();
+            }
             if let Err(error) = crate::observe::logging::init(format) {
                 check::warn_line(&format!("sluicegate: {error}"));
                 return Exit::Invalid.into();
             }
-            run::exec(&arguments.common.config)
+            run::exec(&path, options)
         }
-        Verb::Check(options) => check::exec(&arguments.common.config, &options),
-        Verb::Plugins(verb) => plugins::exec(&arguments.common.config, &verb),
+        Verb::Check(options) => check::exec(&path, &options),
+        Verb::Explain(options) => explain::exec(&path, options),
+        Verb::Schema => schema::exec(&path),
+        Verb::Plugins(verb) => plugins::exec(&path, &verb),
     };
     crate::observe::output::STDOUT.flush();
     crate::observe::output::STDERR.flush();

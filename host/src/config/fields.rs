@@ -40,6 +40,8 @@ impl<'a> Fields<'a> {
     }
     /// Reports every key that was not asked for, but notes: keys that start with `x-` or `//`.
     pub(super) fn finish(self) {
+        #[cfg(test)]
+        asked::note(&self.node.path, &self.asked);
         for member in &self.members {
             let key = &*member.key;
             if self.asked.contains(&key) || key.starts_with("x-") || is_note(key) {
@@ -56,4 +58,26 @@ impl<'a> Fields<'a> {
 /// Whether a key is a note to the reader (`"// why"`), in any object but a plugin's configuration.
 pub(super) fn is_note(key: &str) -> bool {
     key.starts_with("//")
+}
+
+/// For the test that compares the checks with the schema: which keys were asked for, by the object's path.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Keys = BTreeMap<String, BTreeSet<&'static str>>;
+
+    thread_local! {
+        static NOTED: RefCell<Keys> = RefCell::default();
+    }
+
+    pub(super) fn note(path: &str, keys: &[&'static str]) {
+        NOTED.with(|noted| noted.borrow_mut().entry(path.to_owned()).or_default().extend(keys));
+    }
+
+    /// What was noted on this thread since the last call.
+    pub(in crate::config) fn take() -> Keys {
+        NOTED.with(RefCell::take)
+    }
 }

@@ -69,6 +69,32 @@ pub(super) fn interpolate<'t>(
     if unresolved.is_empty() { Ok(Cow::Owned(filled)) } else { Err(unresolved) }
 }
 
+/// The text with its references, but without the defaults in them, which are values.
+pub(super) fn names_only(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find("${") {
+        let (before, reference) = rest.split_at(start);
+        shown.push_str(before);
+        let end = reference.find('}').map_or(reference.len(), |end| end + 1);
+        match reference[..end].split_once(":-") {
+            Some((name, _)) if !before.ends_with('$') && !name.starts_with("${file:") => {
+                shown.push_str(name);
+                shown.push('}');
+            }
+            // `$${` is no reference; what follows it may hold one.
+            _ if before.ends_with('$') => {
+                shown.push_str("${");
+                rest = &reference[2..];
+                continue;
+            }
+            _ => shown.push_str(&reference[..end]),
+        }
+        rest = &reference[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
 /// The value of what stands between the braces. As in a shell, `:-` replaces an unset and an empty variable.
 fn resolve(reference: &str, base_dir: &Path, env: &dyn Environment) -> Result<String, String> {
     if let Some(path) = reference.strip_prefix("file:") {

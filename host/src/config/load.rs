@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use jsonc_parser::ast::Value;
+use jsonc_parser::errors::ParseError;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::interpolate::{Environment, ProcessEnvironment};
@@ -71,6 +73,11 @@ fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
+/// The syntax tree of a text; `None` when there is nothing in it.
+pub(super) fn syntax(text: &str) -> Result<Option<Value<'_>>, ParseError> {
+    parse_to_ast(text, &CollectOptions::default(), &SYNTAX).map(|tree| tree.value)
+}
+
 /// Checks the text of a configuration. `file_name` is for messages, relative paths start at `base_dir`, `${…}` is filled in
 /// from `env`.
 ///
@@ -78,13 +85,13 @@ fn read(path: &Path) -> Result<String, String> {
 /// It is not a configuration: every problem at once, in the order of the text.
 pub fn parse(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment) -> Result<Loaded, Problems> {
     let source = Arc::new(Source::new(file_name, text));
-    let tree = parse_to_ast(&source.text, &CollectOptions::default(), &SYNTAX).map_err(|error| {
+    let value = syntax(&source.text).map_err(|error| {
         let message = error.kind().to_string();
         let mut letters = message.chars();
         let message = letters.next().map(|first| first.to_lowercase().chain(letters).collect::<String>());
         Problem::at(&source, error.range(), "", message.unwrap_or_default())
     })?;
-    let Some(value) = tree.value else {
+    let Some(value) = value else {
         let message = "expected a configuration, found nothing".to_owned();
         return Err(Problem::at(&source, Span::new(0, 0), "", message).into());
     };

@@ -8,6 +8,7 @@ pub mod action;
 pub mod balance;
 pub mod capabilities;
 mod check;
+mod command_line;
 mod compact;
 mod duration;
 mod fields;
@@ -18,6 +19,7 @@ mod node;
 mod origins;
 mod problem;
 pub mod schema;
+mod shown;
 mod size;
 mod source;
 mod suggest;
@@ -40,6 +42,7 @@ use minisign_verify::PublicKey;
 pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
+pub use command_line::CommandLine;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
@@ -100,6 +103,8 @@ pub struct TcpService {
 pub struct Plugins {
     /// The drop-in directory (`plugins/` beside the configuration by default); may not exist.
     pub dir: PathBuf,
+    /// By name of a plugin: its file, wherever it is. Goes before `dir`; only the command line names some.
+    pub files: BTreeMap<Arc<str>, PathBuf>,
     /// By name of a plugin: the SHA-256 (lower-case hex) of the only bytes that may run under it.
     pub sha256: BTreeMap<Arc<str>, Arc<str>>,
     /// Public keys of minisign. With any, a file of `dir` runs only with a signature by one of them beside it.
@@ -129,6 +134,21 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// Most requests under way at a time, over all workers, if there is a limit.
     pub max_requests: Option<usize>,
+}
+
+impl Upstream {
+    /// Its targets, as URLs.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let url = |Target { tls, host, port, .. }: &Target| {
+            let scheme = match (self.protocol, tls) {
+                (UpstreamProtocol::Tcp, _) => "tcp",
+                (_, true) => "https",
+                (_, false) => "http",
+            };
+            if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
+        };
+        self.targets.iter().map(url)
+    }
 }
 
 /// One place to send requests.

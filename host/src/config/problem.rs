@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::source::{Excerpt, Source, Span};
 
 /// Most problems that a list prints; further ones are counted.
@@ -61,6 +63,18 @@ impl Problem {
     #[must_use]
     pub fn suggest(self, suggestion: Option<String>) -> Self {
         Self { suggestion, ..self }
+    }
+    /// For machines.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "file": &*self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "suggestion": self.suggestion,
+        })
     }
     /// For terminals: the message, the place, and the source line with a mark below it. Ends with a line break.
     #[must_use]

@@ -30,7 +30,7 @@ pub fn list(path: &Path) -> Result<Vec<Listed>, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let loaded = config::load(path)?;
     let plugins = &loaded.config.plugins;
-    let list = names(&plugins.dir).into_iter().filter_map(|name| {
+    let list = names(plugins).into_iter().filter_map(|name| {
         let Source { file, bytes } = find(plugins, &name)?;
         let report = match &bytes {
             Ok(bytes) => Report::new(&engine, &name, bytes),

@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::library::Library;
 use super::tls::{self, ListenersTls, OwnTls};
 use super::watch::{self, Snapshot, Watched};
-use crate::config::{self, Config, FilterEntry, Listener, Loaded, Problem, Problems};
+use crate::config::{self, CommandLine, Config, FilterEntry, Listener, Loaded, Origins, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
@@ -22,6 +22,8 @@ pub(super) struct Generation {
     /// Counts up from 1.
     pub(super) number: u64,
     pub(super) config: Arc<Config>,
+    /// Where it stands in the file, and how it is written there.
+    pub(super) origins: Origins,
     pub(super) router: Arc<Router>,
     /// The filters of every request, before those of its route.
     pub(super) global: Vec<Arc<FilterSpec>>,
@@ -60,9 +62,44 @@ impl Generation {
     }
 }
 
+/// Where a configuration comes from.
+pub enum Origin {
+    /// A file, which is watched.
+    File(PathBuf),
+    /// Words of the command line; the plugins' files are watched.
+    CommandLine(CommandLine),
+}
+
+impl Origin {
+    fn load(&self) -> Result<Loaded, Problems> {
+        match self {
+            Self::File(path) => config::load(path),
+            Self::CommandLine(words) => words.load(),
+        }
+    }
+
+    /// The file to be watched.
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::CommandLine(_) => None,
+        }
+    }
+
+    /// Problems that were found after loading, at the places that people know.
+    fn placed(&self, problems: Vec<Problem>) -> Problems {
+        match self {
+            Self::File(_) => problems.into(),
+            Self::CommandLine(words) => {
+                problems.into_iter().map(|problem| words.placed(problem)).collect::<Vec<_>>().into()
+            }
+        }
+    }
+}
+
 /// Builds generations. Lives on a thread of its own, away from the workers.
 pub(super) struct Builder {
-    path: PathBuf,
+    origin: Origin,
     /// What was read last: of a configuration that was refused, too, for its files may still come.
     pub(super) watched: Watched,
     /// What those files were like just before they were read.
@@ -78,15 +115,15 @@ impl Builder {
     /// # Errors
     /// The certificates of the public authorities, or those that `SSL_CERT_FILE` names, cannot be read.
     pub(super) fn new(
-        path: PathBuf,
+        origin: Origin,
         engine: Engine,
         state: Arc<State>,
         ledgers: Arc<GatewayLedger>,
     ) -> anyhow::Result<Self> {
         let tls = Arc::new(Tls::new().context("cannot load the certificates of authorities")?);
-        let watched = Watched { config: Some(path.clone()), ..Watched::default() };
+        let watched = Watched { config: origin.file().cloned(), ..Watched::default() };
         let library = Library::new(engine);
-        Ok(Self { path, watched, seen: Snapshot::default(), library, tls, state, ledgers })
+        Ok(Self { origin, watched, seen: Snapshot::default(), library, tls, state, ledgers })
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -95,8 +132,8 @@ impl Builder {
     /// # Errors
     /// Every problem found, with its place.
     pub(super) fn build(&mut self, previous: Option<&Generation>) -> Result<Generation, Problems> {
-        let seen = watch::snapshot(&Watched { config: Some(self.path.clone()), ..Watched::default() });
-        let loaded = config::load(&self.path)?;
+        let seen = watch::snapshot(&Watched { config: self.origin.file().cloned(), ..Watched::default() });
+        let loaded = self.origin.load()?;
         self.look_at(&loaded.config, seen);
         self.library.look_in(&loaded.config.plugins);
         let mut problems = Vec::new();
@@ -117,7 +154,7 @@ impl Builder {
             }
         }
         if !problems.is_empty() {
-            return Err(Problems::from(problems));
+            return Err(self.origin.placed(problems));
         }
         let kept: Vec<_> =
             plugins.values().chain(previous.iter().flat_map(|old| old.plugins.values())).cloned().collect();
@@ -127,6 +164,7 @@ impl Builder {
             router: Arc::new(Router::new(&loaded.config.routes)),
             changes: changes(previous, &plugins, &configure, &self.library),
             config: Arc::new(loaded.config),
+            origins: loaded.origins,
             global,
             routes,
             tcp,
@@ -140,10 +178,12 @@ impl Builder {
 
     /// Remembers what the files of a configuration are like before they are read; `seen`: what the configuration was like.
     fn look_at(&mut self, config: &Config, seen: Snapshot) {
-        let files = Watched { config: None, plugins: config.plugins.dir.clone(), files: tls::files(config) };
+        let named = config.plugins.files.values().cloned();
+        let files = tls::files(config).into_iter().chain(named).collect();
+        let files = Watched { config: None, plugins: config.plugins.dir.clone(), files };
         self.seen = seen;
         self.seen.extend(watch::snapshot(&files));
-        self.watched = Watched { config: Some(self.path.clone()), ..files };
+        self.watched = Watched { config: self.origin.file().cloned(), ..files };
     }
 
     /// A pin of a plugin that does not exist protects nothing.

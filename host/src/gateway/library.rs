@@ -54,7 +54,7 @@ impl Library {
 
     /// The names that exist, for suggestions.
     pub(super) fn names(&self) -> Vec<String> {
-        names(&self.plugins.dir)
+        names(&self.plugins)
     }
 
     /// The compiled plugin of that name as it is on disk now; `None` when there is none.
@@ -71,9 +71,20 @@ impl Library {
         self.rollbacks.swapped(old, new);
     }
 
-    /// Takes a version back; `false` when there is none to go back to. A pinned version is the only one that may run.
-    pub(super) fn withdraw(&mut self, plugin: &Plugin) -> bool {
-        !self.plugins.sha256.contains_key(&plugin.name) && self.rollbacks.withdraw(plugin)
+    /// Takes back a version that only dies; `false` when there is none to go back to. A pinned version is the only one that may run.
+    pub(super) fn withdraw_failing(&mut self, plugin: &Plugin) -> bool {
+        !self.plugins.sha256.contains_key(&plugin.name) && self.rollbacks.withdraw_failing(plugin)
+    }
+
+    /// Takes back a version, whenever it began to serve.
+    ///
+    /// # Errors
+    /// There is none to go back to.
+    pub(super) fn withdraw(&mut self, plugin: &Plugin) -> Result<(), String> {
+        if self.plugins.sha256.contains_key(&plugin.name) {
+            return Err("plugins.sha256 pins this version".to_owned());
+        }
+        self.rollbacks.withdraw(plugin)
     }
 
     /// Runs what is on disk again.
@@ -127,10 +138,10 @@ pub(super) struct Source {
     pub(super) bytes: Result<Vec<u8>, PluginError>,
 }
 
-/// The plugin of that name: a file of the directory, else a module of the binary; `None` when there is neither. Bytes that may not
+/// The plugin of that name: a file that is named, a file of the directory, else a module of the binary; `None` when there is neither. Bytes that may not
 /// run are not given.
 pub(super) fn find(plugins: &Plugins, name: &str) -> Option<Source> {
-    let file = files(&plugins.dir).remove(name);
+    let file = plugins.files.get(name).cloned().or_else(|| files(&plugins.dir).remove(name));
     let bytes = match &file {
         Some(path) => read(path),
         None => Ok(sluicegate_bundle::plugin(name)?.to_vec()),
@@ -140,8 +151,9 @@ pub(super) fn find(plugins: &Plugins, name: &str) -> Option<Source> {
 }
 
 /// The names of all plugins that there are.
-pub(super) fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = files(dir).into_keys().collect();
+pub(super) fn names(plugins: &Plugins) -> Vec<String> {
+    let mut names: Vec<String> = files(&plugins.dir).into_keys().collect();
+    names.extend(plugins.files.keys().map(ToString::to_string));
     names.extend(sluicegate_bundle::plugins().iter().map(|(name, _)| (*name).to_owned()));
     names.sort();
     names.dedup();

@@ -7,12 +7,16 @@
 mod callouts;
 mod catalogue;
 mod control;
+mod explain;
 mod generation;
 mod library;
 mod recorder;
+mod reload;
 mod rollback;
+mod show;
 mod sockets;
 mod status;
+mod steer;
 mod supervisor;
 mod tls;
 mod trust;
@@ -30,7 +34,10 @@ use crate::observe::GatewayLedger;
 use crate::state::State;
 use crate::wasm::Engine;
 pub use catalogue::{Listed, inspect, list};
+pub use explain::{Explanation, Question, Step, Verdict, explain};
+pub use generation::Origin;
 use generation::{Builder, Generation};
+pub use show::schema_of;
 
 /// Why the gateway does not start.
 #[derive(Debug)]
@@ -53,15 +60,15 @@ impl From<anyhow::Error> for StartError {
     }
 }
 
-/// Serves the configuration at `path` until SIGTERM or SIGINT, and follows its changes.
+/// Serves a configuration until SIGTERM or SIGINT, and follows its changes.
 ///
 /// # Errors
 /// The first generation cannot be built, or an address cannot be bound.
-pub fn run(path: &Path) -> Result<(), StartError> {
+pub fn run(origin: Origin) -> Result<(), StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let state = Arc::new(State::default());
     let ledgers = Arc::new(GatewayLedger::default());
-    let mut builder = Builder::new(path.to_owned(), engine, Arc::clone(&state), Arc::clone(&ledgers))?;
+    let mut builder = Builder::new(origin, engine, Arc::clone(&state), Arc::clone(&ledgers))?;
     let first = Arc::new(builder.build(None)?);
     control::serve(builder, &first, state, ledgers)
 }
@@ -72,7 +79,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
 /// Every problem found.
 pub fn check(path: &Path) -> Result<Summary, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
-    let mut builder = Builder::new(path.to_owned(), engine, Arc::default(), Arc::default())?;
+    let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
     Ok(Summary::of(&generation))
 }

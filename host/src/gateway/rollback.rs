@@ -37,16 +37,25 @@ impl Rollbacks {
         self.swaps.insert(Arc::clone(&new.name), swap);
     }
 
-    /// Takes a version back: from now on the one before it is loaded in its place. `false` when there is none, or its swap is
-    /// too long ago.
-    pub(super) fn withdraw(&mut self, plugin: &Plugin) -> bool {
-        let Some(swap) = self.swaps.get(&plugin.name) else { return false };
-        if swap.new != plugin.digest || swap.at.elapsed() > PROBATION {
-            return false;
+    /// Takes back a version that only dies. `false` when there is none before it, or its swap is too long ago.
+    pub(super) fn withdraw_failing(&mut self, plugin: &Plugin) -> bool {
+        let recent = self.swaps.get(&plugin.name).is_some_and(|swap| swap.at.elapsed() <= PROBATION);
+        recent && self.withdraw(plugin).is_ok()
+    }
+
+    /// Takes a version back: from now on the one before it is loaded in its place.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn withdraw(&mut self, plugin: &Plugin) -> Result<(), String> {
+        if self.withdrawn.contains_key(&plugin.name) {
+            return Err("it has been rolled back already".to_owned());
         }
+        let swap = self.swaps.get(&plugin.name).filter(|swap| swap.new == plugin.digest);
+        let swap = swap.ok_or("no other version has served since the start")?;
         let withdrawn = Withdrawn { digest: Arc::clone(&plugin.digest), instead: Arc::clone(&swap.old) };
         self.withdrawn.insert(Arc::clone(&plugin.name), withdrawn);
-        true
+        Ok(())
     }
 
     /// Runs what is on disk again.

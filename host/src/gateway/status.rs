@@ -39,6 +39,10 @@ impl GatewayStatus {
         self.change(|inner| inner.draining = true);
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.read(|inner| inner.draining)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -73,6 +77,16 @@ impl Status for GatewayStatus {
                 "problems": &inner.refused,
             })
         })
+    }
+
+    fn config(&self) -> Value {
+        let generation = self.read(|inner| inner.generation.clone());
+        generation.map_or(Value::Null, |generation| generation.shown())
+    }
+
+    fn routes(&self) -> Value {
+        let generation = self.read(|inner| inner.generation.clone());
+        generation.map_or(Value::Null, |generation| generation.shown_routes())
     }
 
     fn filters(&self) -> Vec<Arc<FilterLedger>> {

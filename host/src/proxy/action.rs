@@ -9,13 +9,13 @@ use crate::config::{self, Route};
 use crate::filter::{Headers, LocalReply, Name};
 
 /// A request as it came out of the filters, as far as a redirection repeats it.
-pub(super) struct Asked<'a> {
-    pub(super) secure: bool,
+pub(crate) struct Asked<'a> {
+    pub(crate) secure: bool,
     /// Host and port.
-    pub(super) authority: &'a str,
+    pub(crate) authority: &'a str,
     /// The normalised path.
-    pub(super) path: &'a str,
-    pub(super) query: Option<&'a str>,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
 }
 
 /// The answer of a route that sends its requests nowhere.
@@ -47,7 +47,7 @@ pub(super) fn reply(route: &Route, asked: &Asked<'_>) -> Option<LocalReply> {
 }
 
 /// Where a redirection leads: an absolute URL (RFC 9110 §10.2.2).
-fn location(redirect: &Redirect, route: &Route, asked: &Asked<'_>) -> String {
+pub(crate) fn location(redirect: &Redirect, route: &Route, asked: &Asked<'_>) -> String {
     let scheme = redirect.scheme.unwrap_or(if asked.secure { "https" } else { "http" });
     let (host, port) = split_port(asked.authority);
     let host = redirect.host.as_deref().unwrap_or(host);

@@ -199,10 +199,11 @@ async fn respond(
     };
     // A reply to a response replaces it and passes no further filter.
     let reply = match stop {
+        Stop::Reply(_, reply) if reply.fault => local::identified(reply, &ongoing.recording.id),
         Stop::Reply(_, reply) | Stop::Route(reply) => reply,
         Stop::Error(error) => {
             ongoing.recording.refused(&error);
-            local::error_reply(&error)
+            local::error_reply(&error, &ongoing.recording.id)
         }
         Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
     };
@@ -212,11 +213,14 @@ async fn respond(
 /// Answers a request that goes no further: the reply runs back through the filters that saw the request.
 async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Response<ProxyBody>, Aborted> {
     let (from, reply, closes) = match stop {
+        Stop::Reply(stage, reply) if reply.fault => {
+            (Some(stage), local::identified(reply, &ongoing.recording.id), false)
+        }
         Stop::Reply(stage, reply) => (Some(stage), reply, false),
         Stop::Route(reply) => (None, reply, false),
         Stop::Error(error) => {
             ongoing.recording.refused(&error);
-            (None, local::error_reply(&error), error.closes())
+            (None, local::error_reply(&error, &ongoing.recording.id), error.closes())
         }
         Stop::Reset(reason) => return Err(abort(&mut ongoing, reason)),
     };
@@ -237,7 +241,9 @@ async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Re
             }
             Err(error) => {
                 tracing::warn!(%error, "A filter made an invalid reply.");
-                Ok(answer_with(ongoing, chain, local::error_reply(&ProxyError::FilterOutput(error.to_string())), close))
+                let error = ProxyError::FilterOutput(error.to_string());
+                let reply = local::error_reply(&error, &ongoing.recording.id);
+                Ok(answer_with(ongoing, chain, reply, close))
             }
         },
         Some(Err(ChainError::Interrupted(Interrupt::Reset(reason)))) => Err(abort(&mut ongoing, reason)),

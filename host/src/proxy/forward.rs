@@ -8,14 +8,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
 use super::asker::{Asker, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::request_id::X_REQUEST_ID;
 use crate::config::{PathMatch, PathRewrite, Route};
 use crate::filter::{Headers, Name};
 use crate::route::path;
-
-/// Names a request across hops.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest identifier taken over from a client, bytes.
-const REQUEST_ID_BYTES: usize = 128;
 
 /// What a client's request gains and loses at this hop.
 pub(super) struct RequestHop {
@@ -24,15 +20,8 @@ pub(super) struct RequestHop {
 }
 
 impl RequestHop {
-    /// `new_id`: makes an identifier when the client gave none that is fit to be used.
-    pub(super) fn new(
-        parts: &Parts,
-        asker: &Asker,
-        authority: &HeaderValue,
-        new_id: impl FnOnce() -> HeaderValue,
-    ) -> Self {
+    pub(super) fn new(parts: &Parts, asker: &Asker, authority: &HeaderValue, id: HeaderValue) -> Self {
         let trailers = te_trailers(&parts.headers);
-        let id = request_id(&parts.headers).cloned().unwrap_or_else(new_id);
         let added = [
             trailers.then(|| (header::TE, HeaderValue::from_static("trailers"))),
             Some((X_FORWARDED_FOR, asker.forwarded_for.clone())),
@@ -147,15 +136,6 @@ fn is_head_only(name: &HeaderName) -> bool {
     ) || name.starts_with("if-")
 }
 
-/// The client's identifier of the request, if it is fit to be used.
-fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(X_REQUEST_ID).iter();
-    let visible = |value: &&HeaderValue| {
-        (1..=REQUEST_ID_BYTES).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    values.next().filter(visible).filter(|_| values.next().is_none())
-}
-
 /// What a client may only claim about itself. Names with underscores are among it: servers that speak CGI take them for the
 /// same name with hyphens, and so for a field that a filter has checked or set.
 fn is_claim(name: &HeaderName) -> bool {
@@ -189,7 +169,7 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version) {
 ///
 /// # Errors
 /// The rewritten path is none.
-pub(super) fn target(uri: &Uri, normal: Option<&str>, route: &Route) -> Result<Uri, String> {
+pub(crate) fn target(uri: &Uri, normal: Option<&str>, route: &Route) -> Result<Uri, String> {
     let path = normal.unwrap_or_else(|| uri.path());
     let rewritten = route.rewrite.path.as_ref().and_then(|how| rewrite(path, how, route));
     let path = match (&rewritten, normal) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::error::ProxyError;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::filter::{Headers, LocalReply, Name};
 
 const GRPC_STATUS: http::HeaderName = http::HeaderName::from_static("grpc-status");
@@ -17,8 +18,14 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// The gateway's own answer to what went wrong.
-pub(super) fn error_reply(error: &ProxyError) -> LocalReply {
-    LocalReply::text(error.status().as_u16(), error.public_text(), error.details())
+pub(super) fn error_reply(error: &ProxyError, id: &RequestId) -> LocalReply {
+    identified(LocalReply::text(error.status().as_u16(), error.public_text(), error.details()), id)
+}
+
+/// A reply with the request's identifier, by which the log can be asked for the reason.
+pub(super) fn identified(mut reply: LocalReply, id: &RequestId) -> LocalReply {
+    reply.headers.set(Name::Header(X_REQUEST_ID), id.value());
+    reply
 }
 
 /// A reply as a head, `:status` first, and a body. A gRPC call gets a trailers-only answer: 200, the status in

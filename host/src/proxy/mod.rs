@@ -14,6 +14,7 @@ mod forward;
 mod generation;
 mod local;
 mod mirror;
+mod normal;
 mod record;
 mod request_id;
 mod routing;
@@ -35,15 +36,18 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+pub(crate) use action::{Asked, location};
 use arrival::{Arrival, ClientInput};
 use asker::Asker;
 pub use body::ProxyBody;
 pub use client::Client;
 pub use error::ProxyError;
+pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
 pub use mirror::Mirror;
+pub(crate) use normal::{Normal, checked};
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -147,7 +151,8 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
         arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
-        let mut recording = Recording::new(client, &self.recorder, parts.method.clone());
+        let id = self.ids.of(&parts.headers);
+        let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
         let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
@@ -165,7 +170,7 @@ impl Proxy {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
         let asker = Asker::new(client, &parts.headers);
-        let hop = RequestHop::new(&parts, &asker, &routed.authority, || self.ids.next());
+        let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
         let Asker { connection, secure, .. } = asker;
         let ongoing = Ongoing { client: Rc::clone(client), connection, secure, generation, arrival, routed, recording };
         if ongoing.routed.filters.is_empty() {
@@ -216,7 +221,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     let Some(share) = ongoing.share() else {
         let path = ongoing.routed.path.as_deref().unwrap_or_else(|| parts.uri.path());
         let reply = action::reply(route, &ongoing.asked(&ongoing.routed.authority, path, parts.uri.query()));
-        let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute));
+        let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute, &ongoing.recording.id));
         return replied(reply, &ongoing.arrival, ongoing.recording, Some(body), false);
     };
     let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
@@ -290,7 +295,7 @@ fn refuse(
     body: Option<Incoming>,
 ) -> Response<ProxyBody> {
     recording.refused(error);
-    replied(local::error_reply(error), arrival, recording, body, error.closes())
+    replied(local::error_reply(error, &recording.id), arrival, recording, body, error.closes())
 }
 
 /// Answers with a reply of the gateway's own, past all filters. `closes`: the connection is not to be trusted any more.

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use super::client::Client;
 use super::error::ProxyError;
 use super::generation::{RouteChain, Share};
+use super::request_id::RequestId;
 use crate::filter::Chain;
 use crate::observe::{HandshakeFailure, Reason};
 
@@ -95,6 +96,8 @@ pub(super) struct Recording {
     /// Filled in as things become known.
     pub(super) outcome: Outcome,
     pub(super) started: Instant,
+    /// Names the request in answers of the gateway and in the log.
+    pub(super) id: RequestId,
     /// Counts the request's body where it is read; `None` when there is none.
     pub(super) received: Option<Rc<Cell<u64>>>,
     chain: Option<Rc<Chain>>,
@@ -104,7 +107,7 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(client: &Rc<Client>, recorder: &Rc<dyn Recorder>, method: Method) -> Box<Self> {
+    pub(super) fn new(client: &Rc<Client>, recorder: &Rc<dyn Recorder>, method: Method, id: RequestId) -> Box<Self> {
         client.enter();
         Box::new(Self {
             outcome: Outcome {
@@ -123,6 +126,7 @@ impl Recording {
                 end: End::ClientGone,
             },
             started: Instant::now(),
+            id,
             received: None,
             chain: None,
             client: Rc::clone(client),
@@ -140,22 +144,21 @@ impl Recording {
     pub(super) fn refused(&mut self, error: &ProxyError) {
         self.outcome.reason = Some(error.reason());
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
+        let (request_id, client, reason) = (&self.id, self.client.facts.remote, error.reason().as_str());
         match error.reason().is_about_requests() {
-            true => tracing::debug!(%error, route, "Request refused."),
-            false => tracing::warn!(%error, route, upstream, "Request failed."),
+            true => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),
+            false => tracing::warn!(%error, reason, %request_id, route, upstream, "Request failed."),
         }
     }
     /// The response is broken off after its head was sent: nobody but the log can be told why.
     pub(super) fn broken_off(&mut self, reason: Reason, error: &dyn std::fmt::Display) {
         self.outcome.reason = Some(reason);
         self.outcome.details = format!("gateway: broken off: {error}").into();
+        let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
+        let request_id = &self.id;
+        tracing::warn!(%error, reason = reason.as_str(), %request_id, route, upstream, "Response broken off.");
         if let Some(chain) = &self.chain {
-            let facts = &chain.exchange().facts;
-            tracing::warn!(%error, reason = reason.as_str(), request_id = &*facts.request_id, "Response broken off.");
             chain.exchange().progress.borrow_mut().details = Some(self.outcome.details.clone().into_owned());
-        } else {
-            let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
-            tracing::warn!(%error, reason = reason.as_str(), route, upstream, "Response broken off.");
         }
     }
     /// The chain to finish with the exchange.

@@ -1,10 +1,55 @@
 //! Request identifiers: random UUIDs (RFC 9562 version 4), unique enough to find a request in logs, not secret.
 
 use std::cell::Cell;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Names a request across hops.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest identifier taken over from a client, bytes.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// The identifier of one request. The text of one that was made here is written when it is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum RequestId {
+    /// By the client.
+    Given(HeaderValue),
+    /// 128 bits.
+    Made(u64, u64),
+}
+
+impl RequestId {
+    /// As a field's value.
+    pub(super) fn value(&self) -> HeaderValue {
+        match self {
+            Self::Given(value) => value.clone(),
+            // Hexadecimal digits and hyphens are legal in a header.
+            Self::Made(high, low) => HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&uuid(*high, *low)))
+                .unwrap_or_else(|_| HeaderValue::from_static("0")),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(value) => f.write_str(value.to_str().unwrap_or_default()),
+            Self::Made(high, low) => f.write_str(std::str::from_utf8(&uuid(*high, *low)).unwrap_or_default()),
+        }
+    }
+}
+
+/// The client's identifier of the request, if it is fit to be used.
+fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    let visible = |value: &&HeaderValue| {
+        (1..=REQUEST_ID_BYTES).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    values.next().filter(visible).filter(|_| values.next().is_none())
+}
 
 /// Makes identifiers on one worker.
 pub(super) struct RequestIds {
@@ -16,11 +61,12 @@ impl RequestIds {
     pub(super) fn new() -> Self {
         Self { state: Cell::new(RandomState::new().hash_one("request ids")) }
     }
-    /// The next one.
-    pub(super) fn next(&self) -> HeaderValue {
-        let text = uuid(self.random(), self.random());
-        // Hexadecimal digits and hyphens are legal in a header.
-        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    /// That of a request with this head: the client's, or a new one.
+    pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
+        match given(headers) {
+            Some(value) => RequestId::Given(value.clone()),
+            None => RequestId::Made(self.random(), self.random()),
+        }
     }
     /// SplitMix64 (Steele, Lea, Flood 2014): every value once in 2^64.
     fn random(&self) -> u64 {
@@ -63,8 +109,17 @@ mod tests {
 
     #[test]
     fn identifiers_differ() {
-        let ids = RequestIds::new();
-        assert_ne!(ids.next(), ids.next());
-        assert_ne!(ids.next(), RequestIds::new().next());
+        let (ids, none) = (RequestIds::new(), HeaderMap::new());
+        assert_ne!(ids.of(&none).value(), ids.of(&none).value());
+        assert_ne!(ids.of(&none).value(), RequestIds::new().of(&none).value());
+    }
+
+    #[test]
+    fn an_identifier_reads_the_same_in_a_field_and_in_the_log() {
+        let client = HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static("from-the-client"))]);
+        for headers in [HeaderMap::new(), client] {
+            let id = RequestIds::new().of(&headers);
+            assert_eq!(id.value().to_str().unwrap(), id.to_string());
+        }
     }
 }

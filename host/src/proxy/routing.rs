@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 
 use super::error::ProxyError;
 use super::generation::{Filters, WorkerGeneration};
-use super::validate::{self, BadRequest};
-use crate::route::host::Authority;
-use crate::route::{RequestView, path};
+use super::normal::{self, Normal};
 
 /// Where a request goes.
 pub(super) struct Routed {
@@ -27,40 +25,15 @@ pub(super) struct Routed {
 
 /// Checks, normalises and routes.
 pub(super) fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
-    if parts.method == Method::CONNECT {
-        return Err(ProxyError::NotImplemented);
-    }
-    // HTTP/1 heads are counted where they are read.
-    if parts.headers.len() > generation.config.limits.header_count {
-        return Err(ProxyError::TooManyHeaders);
-    }
-    let value = validate::authority(parts)?;
-    // Bytes beyond ASCII have to be percent-encoded (RFC 3986 §2.1).
-    if parts.uri.query().is_some_and(|query| !query.is_ascii()) {
-        return Err(BadRequest::InvalidTarget.into());
-    }
-    let host = value.to_str().ok().and_then(|text| Authority::parse(text).ok()).ok_or(BadRequest::InvalidHost)?;
-    let path = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-        // Between an authority and a query the path may be missing, and then it is the root (RFC 9110 §4.2.3).
-        Some(target) if target.starts_with('?') => Cow::Owned("/".to_owned()),
-        _ => path::normalise(parts.uri.path()).map_err(|_| BadRequest::InvalidPath)?,
-    };
-    let matched = path::without_parameters(&path);
-    let view = RequestView {
-        host: &host.host,
-        path: &matched,
-        query: parts.uri.query(),
-        method: &parts.method,
-        headers: &parts.headers,
-    };
+    let authority = normal::checked(parts, generation.config.limits.header_count)?;
+    let normal = Normal::new(parts, &authority)?;
+    let view = normal.view(parts);
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
     let share = route.and_then(|route| generation.routes[route].shares.next());
     let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);
-    drop(matched);
-    let path = match path {
+    let path = match normal.path {
         Cow::Owned(path) => Some(path),
         Cow::Borrowed(_) => None,
     };
-    drop(host);
-    Ok(Routed { route, share, filters, authority: value, path })
+    Ok(Routed { route, share, filters, authority, path })
 }

@@ -67,7 +67,7 @@ pub(super) fn has_prefix(path: &str, prefix: &str) -> bool {
 
 impl ValueMatch {
     /// Any field of that name will do: values are looked at one by one, never joined.
-    fn accepts_header(&self, headers: &HeaderMap, name: &http::HeaderName) -> bool {
+    pub(super) fn accepts_header(&self, headers: &HeaderMap, name: &http::HeaderName) -> bool {
         let accepts = |value: &HeaderValue| match self {
             Self::Exact(exact) => value.as_bytes() == exact.as_bytes(),
             Self::Regex(regex) => std::str::from_utf8(value.as_bytes()).is_ok_and(|value| regex.is_match(value)),
@@ -76,7 +76,7 @@ impl ValueMatch {
         headers.get_all(name).iter().any(accepts)
     }
     /// The first parameter of that name decides; names and values are compared decoded.
-    fn accepts_query(&self, query: &str, name: &str) -> bool {
+    pub(super) fn accepts_query(&self, query: &str, name: &str) -> bool {
         let mut parameters = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let Some((_, value)) = parameters.find(|(key, _)| decode(key) == name) else {
             return false;

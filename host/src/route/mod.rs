@@ -5,9 +5,11 @@
 pub mod accept;
 pub mod host;
 pub mod path;
+pub mod refuse;
 pub mod router;
 
 pub use accept::RequestView;
+pub use refuse::{Rank, Refusal};
 pub use router::Router;
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
     let keys = fields.optional("keys").map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, key));
     let cache = fields.optional("cache").map_or_else(|| Some(default_cache(node)), |node| cache(&node));
     fields.finish();
-    Some(Plugins { dir: dir?, sha256: sha256?, keys: keys?, cache: cache? })
+    Some(Plugins { dir: dir?, files: BTreeMap::new(), sha256: sha256?, keys: keys?, cache: cache? })
 }
 
 /// A directory, or `false` for none.

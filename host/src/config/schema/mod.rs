@@ -3,7 +3,9 @@
 //! A string with `"format": "sluicegate-upstream"` names an upstream: it has to exist, and is reported for the filter's callouts
 //! to be granted. Messages repeat what the file says, never a value that was filled in. Schemas cannot load others.
 
+mod document;
 mod forms;
+mod secrets;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+pub(super) use self::document::fill;
+pub use self::document::{plain, whole};
+pub(super) use self::secrets::{cover, hide};
 use self::words::Report;
 use super::{Origins, Problem, Upstream};
 

@@ -1,6 +1,7 @@
 //! The configuration from the outside: texts in, checked values or problems out.
 
 mod accepted;
+mod document;
 mod listeners;
 mod references;
 mod refused;
@@ -8,6 +9,7 @@ mod refused_actions;
 mod refused_matches;
 mod refused_upstreams;
 mod schemas;
+mod shown;
 mod tcp;
 mod words;
 
@@ -31,10 +33,14 @@ fn read(text: &str) -> Result<Loaded, Problems> {
     parse("gateway.json", text, Path::new("/etc/sluicegate"), &variables())
 }
 
-/// A text that is a configuration.
+/// A text that is a configuration; the schema for editors takes it, too.
+#[track_caller]
 fn good(text: &str) -> Loaded {
     match read(text) {
-        Ok(loaded) => loaded,
+        Ok(loaded) => {
+            document::fits(text);
+            loaded
+        }
         Err(problems) => panic!("{text}\nis refused:\n{problems}"),
     }
 }

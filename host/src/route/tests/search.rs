@@ -74,7 +74,12 @@ proptest! {
         let routes: Vec<Route> = conditions.into_iter().map(|condition| route("r", condition)).collect();
         let router = Router::new(&routes);
         for request in &requests {
-            prop_assert_eq!(router.find(&request.view()), plain_search(&routes, &request.view()));
+            let (view, found) = (request.view(), router.find(&request.view()));
+            prop_assert_eq!(found, plain_search(&routes, &view));
+            // What explains the decision knows the same of each condition.
+            let explained = routes.iter().enumerate().filter(|(_, route)| route.matches.refusal(&view).is_none());
+            let first = explained.min_by_key(|(index, route)| (Reverse(route.matches.rank(Some(view.host))), *index));
+            prop_assert_eq!(found, first.map(|(index, _)| index));
         }
     }
 }
