@@ -37,6 +37,7 @@ mod plugins_verb;
 mod readme;
 mod rollback;
 mod route_actions;
+mod routes;
 mod routing;
 mod sandbox;
 mod shutdown;

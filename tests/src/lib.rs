@@ -12,6 +12,7 @@
 )]
 
 pub mod body;
+pub mod bytes;
 pub mod client;
 pub mod conformance;
 pub mod envoy;
@@ -25,6 +26,8 @@ pub mod origin;
 pub mod peers;
 pub mod process;
 pub mod raw;
+pub mod recorder;
+pub mod routes;
 pub mod site;
 pub mod tcp;
 pub mod tls;
