@@ -35,6 +35,7 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod reload_storm;
 mod rollback;
 mod route_actions;
 mod routes;

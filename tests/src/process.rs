@@ -15,6 +15,15 @@ pub fn resident(pid: u32) -> u64 {
     memory(pid, "VmRSS:")
 }
 
+/// How many files are open: connections, listeners and watches are among them.
+///
+/// # Panics
+/// There is no such process.
+#[must_use]
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count()
+}
+
 /// The most resident memory since the start, or since [`forget_peak`], bytes.
 ///
 /// # Panics

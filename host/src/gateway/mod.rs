@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod control;
+mod entries;
 mod generation;
 mod library;
 mod recorder;
