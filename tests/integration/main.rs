@@ -41,6 +41,7 @@ mod route_actions;
 mod routes;
 mod routing;
 mod sandbox;
+mod scale;
 mod shutdown;
 mod swap;
 mod swap_files;

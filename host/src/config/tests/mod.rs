@@ -7,6 +7,7 @@ mod refused;
 mod refused_actions;
 mod refused_matches;
 mod refused_upstreams;
+mod scale;
 mod schemas;
 mod tcp;
 mod words;
