@@ -36,6 +36,7 @@ mod plugins_trusted;
 mod plugins_verb;
 mod readme;
 mod reload_storm;
+mod resting;
 mod rollback;
 mod route_actions;
 mod routes;

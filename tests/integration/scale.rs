@@ -1,12 +1,21 @@
-//! Large numbers: of routes.
+//! Large numbers: of routes, of connections that wait.
 
 use std::time::Instant;
 
 use http::Method;
 use serde_json::{Value, json};
-use sluicegate_tests::{Gateway, Origin, Site};
+use sluicegate_tests::raw::Raw;
+use sluicegate_tests::{Gateway, Origin, Site, one_route, process, wait};
 
 const ROUTES: usize = 10_000;
+/// Connections that wait for their next request, if the limit of open files lets both sides have so many.
+const IDLE: usize = 10_000;
+/// Open files that are not clients' connections.
+const SPARE_FILES: usize = 500;
+/// Requests between two looks at the memory.
+const ALLOCATING: usize = 8;
+/// The most memory that such a connection may keep in use, bytes.
+const IDLE_BYTES: u64 = 8 * 1024;
 
 /// So many routes, each with a host and a path of its own, that tell their names.
 fn routes(origin: &Origin, count: usize, round: &str) -> Value {
@@ -48,5 +57,51 @@ async fn ten_thousand_routes_are_served_and_exchanged() {
     elsewhere.expect(404);
     gateway.reload(&routes(&origin, 10, "three")).await;
     serves(&gateway, &origin, 9, "three").await;
+    gateway.stop().await;
+}
+
+async fn ask(raw: &mut Raw) {
+    raw.write("GET / HTTP/1.1\r\nhost: a.example\r\naccept: */*\r\nuser-agent: idle\r\n\r\n").await;
+    assert_eq!(raw.response().await.status, 200);
+}
+
+/// Opens so many connections, and asks once on each.
+async fn asked_once(gateway: &Gateway, count: usize) -> Vec<Raw> {
+    let mut idle = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut raw = Raw::connect(gateway.address()).await;
+        ask(&mut raw).await;
+        idle.push(raw);
+    }
+    idle
+}
+
+#[tokio::test]
+async fn ten_thousand_connections_that_wait_keep_little_memory_in_use() {
+    // A gateway keeps half of its descriptors for upstreams.
+    let count = IDLE.min((process::most_descriptors() / 2).saturating_sub(SPARE_FILES));
+    let origin = Origin::text("ok").await;
+    let mut config = one_route(&origin.url(), &json!([]));
+    config["limits"] = json!({ "connections": IDLE + 1000, "idle_timeout": "1h", "header_timeout": "2s" });
+    let gateway = Site::new(&config).start().await;
+    // What is there once: pools, allocators, buffers of the workers.
+    drop(asked_once(&gateway, 100).await);
+    let before = gateway.resident();
+    let mut idle = asked_once(&gateway, count).await;
+    let each = || gateway.resident().saturating_sub(before) / count as u64;
+    println!("{count} connections, some of which were just answered, keep {} bytes each", each());
+    wait::eventually("connections that wait give back memory", || async {
+        // The allocator gives back what is free when it is asked for something, on each worker for itself.
+        for _ in 0..ALLOCATING {
+            gateway.get("/").await.expect(200);
+        }
+        each() <= IDLE_BYTES
+    })
+    .await;
+    println!("{count} idle connections keep {} bytes each", each());
+    for raw in idle.iter_mut().step_by(97) {
+        ask(raw).await;
+    }
+    drop(idle);
     gateway.stop().await;
 }

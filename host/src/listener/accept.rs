@@ -121,7 +121,8 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
         match proxy.generation().tcp.get(&configured).cloned() {
-            Some(service) => tcp::serve(stream, remote, tls, service, proxy, drain).await,
+            // Boxed, so that connections of HTTP are small.
+            Some(service) => Box::pin(tcp::serve(stream, remote, tls, service, proxy, drain)).await,
             None => serve(stream, remote, tls, proxy, drain).await,
         }
         drop(open);
