@@ -16,6 +16,7 @@ pub mod bytes;
 pub mod client;
 pub mod conformance;
 pub mod envoy;
+pub mod frames;
 pub mod gateway;
 pub mod grpc;
 pub mod guests;
