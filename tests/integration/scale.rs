@@ -1,4 +1,4 @@
-//! Large numbers: of routes, of connections that wait.
+//! Large numbers: of routes, of connections that wait, of configurations in the life of a connection.
 
 use std::time::Instant;
 
@@ -16,6 +16,9 @@ const SPARE_FILES: usize = 500;
 const ALLOCATING: usize = 8;
 /// The most memory that such a connection may keep in use, bytes.
 const IDLE_BYTES: u64 = 8 * 1024;
+
+/// The memory that may come with configurations while connections from the time of older ones live, bytes.
+const OLD_CONFIGURATIONS: u64 = 16 << 20;
 
 /// So many routes, each with a host and a path of its own, that tell their names.
 fn routes(origin: &Origin, count: usize, round: &str) -> Value {
@@ -103,5 +106,36 @@ async fn ten_thousand_connections_that_wait_keep_little_memory_in_use() {
         ask(raw).await;
     }
     drop(idle);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_live_long_do_not_keep_the_configurations_of_their_time() {
+    const OLD: usize = 24;
+    let origin = Origin::text("ok").await;
+    let round = |number: usize| {
+        let mut config = routes(&origin, ROUTES / 4, "round");
+        // Something that differs, and a route for those who ask.
+        config["routes"][0] =
+            json!({ "name": format!("all-{number}"), "match": { "path": "/" }, "upstream": "origin" });
+        config
+    };
+    let gateway = Site::new(&round(0)).start().await;
+    let mut kept = Vec::new();
+    let mut before = 0;
+    for number in 1..=OLD {
+        gateway.reload(&round(number)).await;
+        kept.extend(asked_once(&gateway, 2).await);
+        // The first ones fill what stays filled.
+        if number == OLD / 4 {
+            before = gateway.resident();
+        }
+    }
+    let grown = gateway.resident().saturating_sub(before);
+    println!("{} KiB more after {} further configurations", grown / 1024, OLD - OLD / 4);
+    assert!(grown < OLD_CONFIGURATIONS, "{} KiB more", grown / 1024);
+    for raw in &mut kept {
+        ask(raw).await;
+    }
     gateway.stop().await;
 }

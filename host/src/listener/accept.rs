@@ -120,7 +120,9 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let Accepted { stream, origin: Origin { configured, remote }, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        match proxy.generation().tcp.get(&configured).cloned() {
+        // In a statement of its own, so that the connection does not hold the generation in which it was accepted.
+        let service = proxy.generation().tcp.get(&configured).cloned();
+        match service {
             // Boxed, so that connections of HTTP are small.
             Some(service) => Box::pin(tcp::serve(stream, remote, tls, service, proxy, drain)).await,
             None => serve(stream, remote, tls, proxy, drain).await,

@@ -20,7 +20,7 @@ use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
 use super::socket::Socket;
 use super::tls::{Secured, Termination};
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::proxy::{Client, Proxy};
 use crate::upstream::LocalExecutor;
@@ -59,7 +59,7 @@ pub(super) async fn serve(
     drain: Drain,
 ) {
     let _counted = proxy.count_connection();
-    let config = Arc::clone(&proxy.generation().config);
+    let limits = proxy.generation().config.limits.clone();
     let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
         Ok(local) => local,
         Err(error) => return lost(&error, remote),
@@ -70,11 +70,12 @@ pub(super) async fn serve(
         // Nothing was asked yet, so nothing is owed.
         () = draining.wait() => return,
     };
+    drop(tls);
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
     let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls });
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
-    let watch = Watch { client, progress, config };
+    let watch = Watch { client, progress, limits };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -91,7 +92,7 @@ pub(super) async fn serve(
 async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain) {
     let client = Rc::clone(&watch.client);
     let service = service_fn(move |request| proxy.handle(request, &client));
-    let connection = http2_builder(&watch.config.limits).serve_connection(TokioIo::new(io), service);
+    let connection = http2_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
     let ended = drive(pin!(connection), |connection| connection.graceful_shutdown(), &watch, drain).await;
     tell(&ended, &watch.client);
 }
@@ -100,7 +101,7 @@ async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain)
 async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drain) -> Option<ClientIo> {
     let (asked, proxy, in_flight) = (Rc::clone(&watch.client), Rc::clone(proxy), InFlight::default());
     let service = service_fn(move |request| in_flight.begin(proxy.handle(request, &asked)));
-    let connection = http1_builder(&watch.config.limits).serve_connection(TokioIo::new(io), service);
+    let connection = http1_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
     let mut connection = Http1::new(connection, &watch.client);
     let ended = drive(Pin::new(&mut connection), Http1::wind_down, watch, drain).await;
     if let Some(tunnel) = watch.client.take_tunnel() {
@@ -121,7 +122,7 @@ async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drai
 /// Waits for the next request. False: none comes, or none is waited for any more.
 async fn rest(io: &mut ClientIo, watch: &Watch, mut drain: Drain) -> bool {
     let since = watch.client.idle_since().unwrap_or_else(Instant::now);
-    let until = tokio::time::Instant::from_std(since) + watch.config.limits.idle_timeout;
+    let until = tokio::time::Instant::from_std(since) + watch.limits.idle_timeout;
     tokio::select! {
         biased;
         more = io.rest() => more,
@@ -205,7 +206,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
 struct Watch {
     client: Rc<Client>,
     progress: Rc<Progress>,
-    config: Arc<Config>,
+    /// Those of the configuration by which it was accepted; of that, nothing else is kept.
+    limits: Limits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,11 +222,11 @@ enum Verdict {
 impl Watch {
     /// How often to look. Timers fire up to a quarter late; in return, requests arm none.
     fn interval(&self) -> Duration {
-        let limits = &self.config.limits;
+        let limits = &self.limits;
         (limits.header_timeout.min(limits.idle_timeout) / 4).max(Duration::from_millis(10))
     }
     fn verdict(&self, now: Instant) -> Verdict {
-        let limits = &self.config.limits;
+        let limits = &self.limits;
         let passed =
             |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) >= limit);
         let idle = if self.client.is_new() { limits.header_timeout } else { limits.idle_timeout };
