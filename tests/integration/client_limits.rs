@@ -37,6 +37,20 @@ async fn a_client_has_no_more_connections_than_it_may() {
 }
 
 #[tokio::test]
+async fn what_runs_on_a_connection_that_has_served_enough_is_finished() {
+    let origin = Origin::start(|_| async {
+        // Many times as long as the gateway looks away from a connection.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        sluicegate_tests::origin::answer(200, "slow")
+    })
+    .await;
+    let limits = json!({ "requests_per_connection": 1, "header_timeout": "40ms", "idle_timeout": "40ms" });
+    let gateway = gateway(&origin, &json!([]), &limits).await;
+    let mut connection = Connection::http2(gateway.address()).await.expect("it is served");
+    assert_eq!(connection.get("/").await.expect(200).text(), "slow");
+}
+
+#[tokio::test]
 async fn a_connection_ends_after_as_many_requests_as_it_may_serve() {
     let origin = Origin::text("ok").await;
     let limits = json!({ "requests_per_connection": 3, "header_timeout": "100ms", "idle_timeout": "10s" });

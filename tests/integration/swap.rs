@@ -146,6 +146,25 @@ async fn a_swap_is_told_in_one_line_with_digests_times_and_draining_streams() {
     }
 }
 
+#[tokio::test]
+async fn connections_that_wait_are_not_told_of_as_draining() {
+    let origin = telling_origin().await;
+    let gateway = Site::new(&config(&origin.url(), 1)).script().plugin("version", version_guest(1)).start().await;
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let mut connection = sluicegate_tests::Connection::http1(gateway.address()).await.unwrap();
+        connection.get("/").await.expect(200);
+        kept.push(connection);
+    }
+    let from = gateway.log.len();
+    gateway.swap("version", version_guest(2)).await;
+    let line = gateway.log.wait_from(from, "Plugin swapped").await;
+    assert!(line.contains("draining=0"), "{line}");
+    for connection in &mut kept {
+        assert_eq!(versions(&connection.get("/").await), Ok((1, 2)));
+    }
+}
+
 /// The digest of the versioned plugin's file, as the system's own tool has it.
 fn digest(site: &Site) -> String {
     let output = std::process::Command::new("sha256sum").arg(site.plugin_file("version")).output().unwrap();

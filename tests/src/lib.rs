@@ -12,9 +12,11 @@
 )]
 
 pub mod body;
+pub mod bytes;
 pub mod client;
 pub mod conformance;
 pub mod envoy;
+pub mod frames;
 pub mod gateway;
 pub mod grpc;
 pub mod guests;
@@ -25,6 +27,8 @@ pub mod origin;
 pub mod peers;
 pub mod process;
 pub mod raw;
+pub mod recorder;
+pub mod routes;
 pub mod site;
 pub mod tcp;
 pub mod tls;

@@ -15,6 +15,26 @@ pub fn resident(pid: u32) -> u64 {
     memory(pid, "VmRSS:")
 }
 
+/// How many files are open: connections, listeners and watches are among them.
+///
+/// # Panics
+/// There is no such process.
+#[must_use]
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count()
+}
+
+/// How many files this process, and those that it starts, may have open.
+///
+/// # Panics
+/// The kernel does not tell.
+#[must_use]
+pub fn most_descriptors() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").expect("a process has limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of open files");
+    line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
+}
+
 /// The most resident memory since the start, or since [`forget_peak`], bytes.
 ///
 /// # Panics

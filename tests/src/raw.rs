@@ -108,6 +108,15 @@ impl Raw {
         }
         self.pending.drain(..count).collect()
     }
+    /// Reads exactly `count` bytes; `None` when the peer closes before.
+    pub async fn take_if_there(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.pending.len() < count {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.pending.drain(..count).collect())
+    }
     /// Reads up to and with `end`.
     ///
     /// # Panics

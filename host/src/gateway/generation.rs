@@ -1,6 +1,6 @@
 //! One immutable, fully built configuration, and how it is built beside the one that serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +61,9 @@ impl Generation {
         self.global.iter().chain(self.routes.iter().flatten()).chain(self.tcp.iter().flatten())
     }
 }
+
+/// The filter entries of the generation before, by place, of which each has one: there may be thousands.
+type Known<'a> = HashMap<&'a str, &'a Arc<FilterSpec>>;
 
 /// Where a configuration comes from.
 pub enum Origin {
@@ -141,7 +144,9 @@ impl Builder {
         let plugins = self.load_plugins(&loaded, &mut problems);
         let tls = tls::load(&loaded, previous, &mut problems);
         let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
-        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, previous, ledgers: &self.ledgers, problems };
+        let known: Known<'_> = previous.iter().flat_map(|old| old.specs()).map(|spec| (&*spec.path, spec)).collect();
+        let (ledgers, known) = (&*self.ledgers, &known);
+        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, known, ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
         let tcp: Vec<_> = loaded.config.listeners.iter().map(|listener| assembly.tcp_specs(listener)).collect();
@@ -150,7 +155,7 @@ impl Builder {
         // Guests are started only when everything else is right: their words about a broken configuration would mislead.
         if problems.is_empty() {
             for spec in global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()) {
-                self.prove(spec, previous, &loaded, &mut configure, &mut problems);
+                self.prove(spec, known, &loaded, &mut configure, &mut problems);
             }
         }
         if !problems.is_empty() {
@@ -228,12 +233,12 @@ impl Builder {
     fn prove(
         &self,
         spec: &Arc<FilterSpec>,
-        previous: Option<&Generation>,
+        known: &Known<'_>,
         loaded: &Loaded,
         configure: &mut BTreeMap<Arc<str>, Duration>,
         problems: &mut Vec<Problem>,
     ) {
-        if previous.is_some_and(|old| old.specs().any(|known| Arc::ptr_eq(known, spec))) {
+        if known.get(&*spec.path).is_some_and(|known| Arc::ptr_eq(known, spec)) {
             return;
         }
         let started = Instant::now();
@@ -248,7 +253,7 @@ impl Builder {
 struct Assembly<'a> {
     loaded: &'a Loaded,
     plugins: &'a BTreeMap<Arc<str>, Arc<Plugin>>,
-    previous: Option<&'a Generation>,
+    known: &'a Known<'a>,
     ledgers: &'a GatewayLedger,
     problems: Vec<Problem>,
 }
@@ -293,7 +298,6 @@ impl Assembly<'_> {
         }
         let same = |known: &&Arc<FilterSpec>| {
             Arc::ptr_eq(&known.plugin, plugin)
-                && known.path == entry.path
                 && known.config == entry.config
                 && known.upstreams == upstreams
                 && (known.on_error, known.deadline, known.memory) == (entry.on_error, entry.deadline, entry.memory)
@@ -301,7 +305,7 @@ impl Assembly<'_> {
                 && known.capabilities == entry.capabilities
                 && (&known.vm, known.ticks) == (&entry.vm, entry.ticks)
         };
-        if let Some(known) = self.previous.and_then(|old| old.specs().find(same)) {
+        if let Some(known) = self.known.get(&*entry.path).copied().filter(same) {
             return Some(Arc::clone(known));
         }
         Some(Arc::new(FilterSpec {

@@ -7,6 +7,7 @@
 mod callouts;
 mod catalogue;
 mod control;
+mod entries;
 mod explain;
 mod generation;
 mod library;

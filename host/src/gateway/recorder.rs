@@ -1,25 +1,49 @@
 //! Outcomes of exchanges → the ledgers of their routes and upstreams.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::observe::{GatewayLedger, HandshakeFailure, RouteLedger, UpstreamLedger};
 use crate::proxy::{Outcome, Recorder};
 
 /// Records what one worker served.
 pub(super) struct LedgerRecorder {
     gateway: Arc<GatewayLedger>,
-    /// By name. Names that a configuration no longer has stay until the worker ends: they are few.
+    /// By name, as far as the configuration in force has it or a request on its way.
     routes: RefCell<BTreeMap<Rc<str>, Arc<RouteLedger>>>,
     upstreams: RefCell<BTreeMap<Rc<str>, Arc<UpstreamLedger>>>,
+    /// The configuration in force; none before the first.
+    config: RefCell<Option<Arc<Config>>>,
 }
 
 impl LedgerRecorder {
     pub(super) fn new(gateway: Arc<GatewayLedger>) -> Self {
-        Self { gateway, routes: RefCell::default(), upstreams: RefCell::default() }
+        Self { gateway, routes: RefCell::default(), upstreams: RefCell::default(), config: RefCell::default() }
+    }
+
+    /// Lets go of what a new configuration no longer names: when no worker holds a ledger any more, its series end. That of a route
+    /// is held while requests are on their way.
+    pub(super) fn keep_only(&self, config: &Arc<Config>) {
+        let routes: HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
+        self.routes.borrow_mut().retain(|name, ledger| routes.contains(&**name) || ledger.active() > 0);
+        self.upstreams.borrow_mut().retain(|name, _| config.upstreams.contains_key(&**name));
+        *self.config.borrow_mut() = Some(Arc::clone(config));
+    }
+
+    /// The ledger of an upstream, if the configuration in force still names it.
+    fn with_upstream(&self, upstream: &Rc<str>, count: impl FnOnce(&UpstreamLedger)) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(known) = upstreams.get(upstream) {
+            return count(known);
+        }
+        let config = self.config.borrow();
+        if config.as_ref().is_some_and(|config| config.upstreams.contains_key(&**upstream)) {
+            count(upstreams.entry(Rc::clone(upstream)).or_insert(self.gateway.upstream(upstream)));
+        }
     }
 }
 
@@ -60,15 +84,15 @@ impl Recorder for LedgerRecorder {
             self.gateway.replied(reason);
         }
         let Some(upstream) = &outcome.upstream else { return };
-        let mut upstreams = self.upstreams.borrow_mut();
-        let ledger = upstreams.entry(Rc::clone(upstream)).or_insert_with(|| self.gateway.upstream(upstream));
-        if let Some(latency) = outcome.upstream_latency {
-            ledger.answered(status.unwrap_or(0), nanos(latency));
-        }
-        if let Some(reason) = outcome.reason.filter(|reason| reason.is_about_upstreams()) {
-            ledger.failed(reason);
-        }
-        ledger.retried(u64::from(outcome.tries.saturating_sub(1)));
+        self.with_upstream(upstream, |ledger| {
+            if let Some(latency) = outcome.upstream_latency {
+                ledger.answered(status.unwrap_or(0), nanos(latency));
+            }
+            if let Some(reason) = outcome.reason.filter(|reason| reason.is_about_upstreams()) {
+                ledger.failed(reason);
+            }
+            ledger.retried(u64::from(outcome.tries.saturating_sub(1)));
+        });
     }
 }
 

@@ -14,20 +14,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle as TaskHandle;
 use tracing::{debug, error, warn};
 
-use super::callouts::CurrentCallouts;
+use super::entries::{Entries, Making};
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
+use crate::filter::FilterSource;
 use crate::filter::tcp::TcpSource;
-use crate::filter::{Callouts, FilterSource};
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
-use crate::proxy::{FilterList, Mirror, Proxy, RouteChain, Shares, TcpService, WorkerGeneration};
+use crate::proxy::{FilterList, Mirror, Proxy, Recorder, RouteChain, Shares, TcpService, WorkerGeneration};
 use crate::state::State;
-use crate::upstream::{Upstreams, UpstreamsTls, WorkerCallouts};
-use crate::wasm::{FilterSpec, WorkerFilter};
+use crate::upstream::{Upstreams, UpstreamsTls};
+use crate::wasm::FilterSpec;
 
 /// Commands that may wait for a worker. More than one at a time are never under way.
 const COMMANDS: usize = 4;
@@ -158,7 +158,7 @@ struct Worker {
     /// Set by the first generation.
     serving: Option<Serving>,
     /// The filters of the current generation.
-    filters: Vec<Entry>,
+    filters: Entries,
     signal: DrainSignal,
 }
 
@@ -170,19 +170,13 @@ struct Serving {
     /// Which addresses the connections come from.
     sockets: mpsc::Sender<Sockets>,
     connections: TaskHandle<std::io::Result<()>>,
-}
-
-/// A filter entry on this worker.
-struct Entry {
-    spec: Arc<FilterSpec>,
-    filter: Rc<WorkerFilter>,
-    callouts: Rc<CurrentCallouts>,
+    recorder: Rc<LedgerRecorder>,
 }
 
 impl Worker {
     fn new(shared: Shared) -> Self {
         let (signal, _) = DrainSignal::new();
-        Self { shared, serving: None, filters: Vec::new(), signal }
+        Self { shared, serving: None, filters: Entries::default(), signal }
     }
 
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
@@ -211,9 +205,7 @@ impl Worker {
                 Err(error) => error!(%error, "A worker's connections ended with a panic."),
             }
         }
-        for entry in self.filters {
-            entry.filter.retire(Duration::ZERO);
-        }
+        self.filters.retire(Duration::ZERO);
     }
 
     /// Exchanges what new requests are served with. Requests that run keep what they began with.
@@ -228,19 +220,16 @@ impl Worker {
             &tls,
             &self.shared.state.targets,
         );
-        let old = std::mem::take(&mut self.filters);
-        self.filters = self.entries(&generation, &upstreams, &old);
+        let Shared { state, alarms, index, .. } = &self.shared;
+        let old = self.filters.exchange(&generation, &upstreams, &Making { state, alarms, first: *index == 0 });
         let exchanged = Rc::new(self.generation(&generation, &upstreams));
         let sockets = self.exchange(exchanged, inbox);
         if let Some(serving) = &self.serving {
             let listeners = generation.config.listeners.iter().map(|listener| listener.address);
             serving.tls.set(listeners.zip(generation.tls.listeners.iter().cloned()));
+            serving.recorder.keep_only(&generation.config);
         }
-        for entry in old {
-            if !self.filters.iter().any(|kept| Rc::ptr_eq(&kept.filter, &entry.filter)) {
-                entry.filter.retire(generation.config.limits.drain_timeout);
-            }
-        }
+        old.retire(generation.config.limits.drain_timeout);
         if sockets.is_none_or(|sockets| sockets.try_send(Sockets { open: listen, close }).is_err()) {
             error!(worker = self.shared.index, "A worker has stopped accepting connections.");
         }
@@ -262,6 +251,7 @@ impl Worker {
         }
         let current = Rc::new(RefCell::new(generation));
         let recorder = Rc::new(LedgerRecorder::new(Arc::clone(&self.shared.metrics)));
+        let records = Rc::clone(&recorder) as Rc<dyn Recorder>;
         let reader = Rc::clone(&current);
         let (sockets, receiver) = mpsc::channel(COMMANDS);
         let tls = Terminations::default();
@@ -271,42 +261,12 @@ impl Worker {
             handed: inbox.take()?,
             balance: Arc::clone(&self.shared.balance),
             tls: tls.clone(),
-            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), recorder),
+            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), records),
             drain: self.signal.waiter(),
         };
         let connections = tokio::task::spawn_local(worker.run());
-        self.serving = Some(Serving { current, tls, sockets: sockets.clone(), connections });
+        self.serving = Some(Serving { current, tls, sockets: sockets.clone(), connections, recorder });
         Some(sockets)
-    }
-
-    /// The filter entries of a generation: those that it shares with the one before keep their instances.
-    fn entries(&self, generation: &Generation, upstreams: &Rc<Upstreams>, old: &[Entry]) -> Vec<Entry> {
-        let limits = &generation.config.limits;
-        let entry = |spec: &Arc<FilterSpec>| {
-            let now = WorkerCallouts::new(Rc::clone(upstreams), limits.callouts, limits.callout_bytes);
-            if let Some(known) = old.iter().find(|known| Arc::ptr_eq(&known.spec, spec)) {
-                known.callouts.set(now);
-                return Entry {
-                    spec: Arc::clone(spec),
-                    filter: Rc::clone(&known.filter),
-                    callouts: Rc::clone(&known.callouts),
-                };
-            }
-            let callouts = CurrentCallouts::new(now);
-            let state = Arc::clone(&self.shared.state);
-            let alarms = self.shared.alarms.clone();
-            // Where several alarms wait, another one says nothing new.
-            let alarm = Rc::new(move |spec: &Arc<FilterSpec>| drop(alarms.try_send(Arc::clone(spec))));
-            let filter = WorkerFilter::new(
-                Arc::clone(spec),
-                state,
-                Rc::clone(&callouts) as Rc<dyn Callouts>,
-                alarm,
-                self.shared.index == 0,
-            );
-            Entry { spec: Arc::clone(spec), filter, callouts }
-        };
-        generation.specs().map(entry).collect()
     }
 
     fn generation(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> WorkerGeneration {
@@ -350,7 +310,7 @@ impl Worker {
         let config = &generation.config;
         let services = config.listeners.iter().zip(&generation.tcp).filter_map(|(listener, specs)| {
             let (tcp, name) = (listener.tcp.as_ref()?, listener.address.to_string());
-            let sources = specs.iter().filter_map(|spec| Some(self.filter(spec)? as Rc<dyn TcpSource>));
+            let sources = specs.iter().filter_map(|spec| Some(self.filters.filter(spec)? as Rc<dyn TcpSource>));
             let service = TcpService {
                 ledger: self.shared.metrics.tcp(&name),
                 listener: Rc::from(name),
@@ -365,12 +325,6 @@ impl Worker {
     }
 
     fn source(&self, spec: &Arc<FilterSpec>) -> Option<Rc<dyn FilterSource>> {
-        Some(self.filter(spec)? as Rc<dyn FilterSource>)
-    }
-
-    /// Every spec of the generation has an entry, made just before.
-    fn filter(&self, spec: &Arc<FilterSpec>) -> Option<Rc<WorkerFilter>> {
-        let entry = self.filters.iter().find(|entry| Arc::ptr_eq(&entry.spec, spec))?;
-        Some(Rc::clone(&entry.filter))
+        Some(self.filters.filter(spec)? as Rc<dyn FilterSource>)
     }
 }

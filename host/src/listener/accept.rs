@@ -121,15 +121,17 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let Accepted { stream, origin: Origin { configured, remote }, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        if let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await {
-            let most = proxy.generation().config.limits.connections_per_client;
-            let Some(_counted) = open.of_client(arrived.remote.ip(), most) else {
-                return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
-            };
-            match proxy.generation().tcp.get(&configured).cloned() {
-                Some(service) => tcp::serve(arrived, service, proxy, drain).await,
-                None => serve(arrived, proxy, drain).await,
-            }
+        let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await else { return };
+        let most = proxy.generation().config.limits.connections_per_client;
+        let Some(_counted) = open.of_client(arrived.remote.ip(), most) else {
+            return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
+        };
+        // In a statement of its own, so that the connection does not hold the generation in which it was accepted.
+        let service = proxy.generation().tcp.get(&configured).cloned();
+        match service {
+            // Boxed, so that connections of HTTP are small.
+            Some(service) => Box::pin(tcp::serve(arrived, service, proxy, drain)).await,
+            None => serve(arrived, proxy, drain).await,
         }
         drop(open);
     });

@@ -30,6 +30,8 @@ pub(super) struct Progress {
     pub(super) head_since: Cell<Option<Instant>>,
     /// Since when the client has not taken what is written.
     pub(super) blocked_since: Cell<Option<Instant>>,
+    /// HTTP/1: heads that have been read, while what was read ends with a request and another one may follow.
+    pub(super) between: Cell<Option<u64>>,
 }
 
 /// A client's connection.
@@ -95,6 +97,17 @@ impl ClientIo {
         let watch = if http2 { Watch::Http2(Frames::new()) } else { Watch::Http1(Watcher::default()) };
         Self { stream, ahead, watch, client, progress, closing: None }
     }
+    /// Waits for the first bytes of a further request, with nothing kept for it. False: none will come.
+    pub(super) async fn rest(&mut self) -> bool {
+        self.ahead = Ahead::default();
+        match self.stream.read(&mut self.ahead.bytes).await {
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.ahead.end = u8::try_from(count).unwrap_or(24);
+                true
+            }
+        }
+    }
     /// The stream when what it carries is no HTTP any more.
     pub(super) fn into_tunnel(mut self) -> Self {
         self.watch = Watch::Nothing;
@@ -110,6 +123,7 @@ impl ClientIo {
             Watch::Nothing => return Ok(()),
         };
         let fed = watcher.feed(bytes);
+        self.progress.between.set(watcher.between());
         if watcher.is_mid_head() {
             if self.progress.head_since.get().is_none() {
                 self.progress.head_since.set(Some(Instant::now()));
@@ -146,6 +160,8 @@ impl ClientIo {
     /// Sends the end, which TLS may have to wait for, then reads and throws away until the client closes: closing a socket
     /// with unread bytes resets the connection, and a reset can overtake the last answer.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whatever still comes is no request.
+        self.progress.between.set(None);
         let closing = self.closing.get_or_insert_with(|| Closing {
             timer: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)),
             left: LINGER_BYTES,

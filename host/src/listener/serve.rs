@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -20,7 +20,7 @@ use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
 use super::socket::Socket;
 use super::tls::{Secured, Termination};
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::proxy::{Client, Proxy};
 use crate::upstream::LocalExecutor;
@@ -39,6 +39,9 @@ const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// HTTP/2: response bytes kept per stream until the client takes them.
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 
+/// How long a connection waits for its next request before its buffers are given back: making new ones costs little, but not nothing.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// Numbers connections in this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -51,37 +54,77 @@ pub(super) fn next_id() -> u64 {
 pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let Arrived { stream, remote, local, tls, trusted } = arrived;
     let _counted = proxy.count_connection();
-    let config = Arc::clone(&proxy.generation().config);
+    let limits = proxy.generation().config.limits.clone();
     let mut draining = drain.clone();
     let begun = tokio::select! {
         begun = begin(stream, remote, tls.as_deref(), &proxy) => begun,
         // Nothing was asked yet, so nothing is owed.
         () = draining.wait() => return,
     };
+    drop(tls);
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
     let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
     let progress = Rc::<Progress>::default();
-    let io = TokioIo::new(ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress)));
-    let watch = Watch { client: Rc::clone(&client), progress, config: Arc::clone(&config) };
-    let ended = if http2 {
-        let service = service_fn(move |request| proxy.handle(request, &client));
-        let connection = http2_builder(&config.limits).serve_connection(io, service);
-        drive(pin!(connection), |connection| connection.graceful_shutdown(), watch, drain).await
-    } else {
-        let in_flight = InFlight::default();
-        let asked = Rc::clone(&client);
-        let service = service_fn(move |request| in_flight.begin(proxy.handle(request, &asked)));
-        let mut connection = Http1::new(http1_builder(&config.limits).serve_connection(io, service), &client);
-        let ended = drive(Pin::new(&mut connection), Http1::wind_down, watch, drain).await;
-        if let Some(tunnel) = client.take_tunnel() {
-            let (io, early) = connection.into_parts();
-            // Boxed, so that connections that stay HTTP are small.
-            return Box::pin(tunnel.run(io.into_inner().into_tunnel(), early)).await;
+    let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
+    let watch = Watch { client, progress, limits };
+    // What serves requests is boxed, so that connections that wait for one are small.
+    if http2 {
+        return Box::pin(serve_http2(io, watch, proxy, drain)).await;
+    }
+    while let Some(mut resting) = Box::pin(serve_http1(io, &watch, &proxy, drain.clone())).await {
+        if !rest(&mut resting, &watch, drain.clone()).await {
+            // The client may be gone already.
+            return resting.shutdown().await.unwrap_or_default();
         }
-        ended
-    };
-    if let Err(error) = ended {
-        debug!(%error, %remote, "Connection ended.");
+        io = resting;
+    }
+}
+
+async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain) {
+    let client = Rc::clone(&watch.client);
+    let service = service_fn(move |request| proxy.handle(request, &client));
+    let connection = http2_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
+    let ended = drive(pin!(connection), |connection| connection.graceful_shutdown(), &watch, drain).await;
+    tell(&ended, &watch.client);
+}
+
+/// Serves requests until none comes for [`REST_AFTER`]; then the connection is given back, without any buffer. `None`: it has ended.
+async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drain) -> Option<ClientIo> {
+    let (asked, proxy, in_flight) = (Rc::clone(&watch.client), Rc::clone(proxy), InFlight::default());
+    let service = service_fn(move |request| in_flight.begin(proxy.handle(request, &asked)));
+    let connection = http1_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
+    let mut connection = Http1::new(connection, &watch.client);
+    let ended = drive(Pin::new(&mut connection), Http1::wind_down, watch, drain).await;
+    if let Some(tunnel) = watch.client.take_tunnel() {
+        let (io, early) = connection.into_parts();
+        // Boxed, so that connections that stay HTTP are small.
+        Box::pin(tunnel.run(io.into_inner().into_tunnel(), early)).await;
+        return None;
+    }
+    tell(&ended, &watch.client);
+    if !matches!(ended, Ended::Resting) {
+        return None;
+    }
+    debug!(remote = %watch.client.facts.remote, "Connection rests.");
+    // What was read and not used can only be the empty lines that may stand before a request.
+    Some(connection.into_parts().0.into_inner())
+}
+
+/// Waits for the next request. False: none comes, or none is waited for any more.
+async fn rest(io: &mut ClientIo, watch: &Watch, mut drain: Drain) -> bool {
+    let since = watch.client.idle_since().unwrap_or_else(Instant::now);
+    let until = tokio::time::Instant::from_std(since) + watch.limits.idle_timeout;
+    tokio::select! {
+        biased;
+        more = io.rest() => more,
+        () = drain.wait() => false,
+        () = tokio::time::sleep_until(until) => false,
+    }
+}
+
+fn tell(ended: &Ended, client: &Client) {
+    if let Ended::Closed(Err(error)) = ended {
+        debug!(%error, remote = %client.facts.remote, "Connection ended.");
     }
 }
 
@@ -154,14 +197,17 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
 struct Watch {
     client: Rc<Client>,
     progress: Rc<Progress>,
-    config: Arc<Config>,
+    /// Those of the configuration by which it was accepted; of that, nothing else is kept.
+    limits: Limits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
-    /// No request for too long, or as many as there may be.
+    /// No request for too long.
     Idle,
+    /// As many requests as there may be; those that run are finished.
+    Spent,
     /// A head that does not arrive, or an answer that is not taken.
     Stalled,
 }
@@ -169,11 +215,11 @@ enum Verdict {
 impl Watch {
     /// How often to look. Timers fire up to a quarter late; in return, requests arm none.
     fn interval(&self) -> Duration {
-        let limits = &self.config.limits;
+        let limits = &self.limits;
         (limits.header_timeout.min(limits.idle_timeout) / 4).max(Duration::from_millis(10))
     }
     fn verdict(&self, now: Instant) -> Verdict {
-        let limits = &self.config.limits;
+        let limits = &self.limits;
         let passed =
             |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) >= limit);
         let idle = if self.client.is_new() { limits.header_timeout } else { limits.idle_timeout };
@@ -181,21 +227,37 @@ impl Watch {
             || passed(self.progress.blocked_since.get(), limits.idle_timeout)
         {
             Verdict::Stalled
-        } else if passed(self.client.idle_since(), idle) || self.client.is_spent(limits.requests_per_connection) {
+        } else if passed(self.client.idle_since(), idle) {
             Verdict::Idle
+        } else if self.client.is_spent(limits.requests_per_connection) {
+            Verdict::Spent
         } else {
             Verdict::Fine
         }
     }
+    /// Whether nothing is under way, neither here nor in the HTTP library: every request that was read has been answered, the client has
+    /// taken all of that, and for a while nothing has come.
+    fn rests(&self, now: Instant) -> bool {
+        self.progress.between.get().is_some_and(|heads| self.client.has_answered(heads))
+            && self.progress.blocked_since.get().is_none()
+            && self.client.idle_since().is_some_and(|since| now.duration_since(since) >= REST_AFTER)
+    }
 }
 
-/// Runs a connection to its end. `wind_down` lets it end with its running requests.
+/// Why a connection is not driven any more.
+enum Ended {
+    Closed(hyper::Result<()>),
+    /// It waits for its next request, and an HTTP library is not needed for that.
+    Resting,
+}
+
+/// Runs a connection to its end, or until it rests. `wind_down` lets it end with its running requests.
 async fn drive<C>(
     mut connection: Pin<&mut C>,
     wind_down: impl Fn(Pin<&mut C>),
-    watch: Watch,
+    watch: &Watch,
     mut drain: Drain,
-) -> hyper::Result<()>
+) -> Ended
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -205,20 +267,23 @@ where
     loop {
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return ended,
+            ended = connection.as_mut() => return Ended::Closed(ended),
             () = drained.as_mut(), if !ending => {
                 ending = true;
                 wind_down(connection.as_mut());
             }
             () = timer.as_mut() => {
-                match watch.verdict(Instant::now()) {
+                let now = Instant::now();
+                match watch.verdict(now) {
+                    Verdict::Fine if !ending && watch.rests(now) => return Ended::Resting,
                     Verdict::Fine => {}
-                    Verdict::Idle if !ending => {
+                    Verdict::Spent if ending => {}
+                    Verdict::Idle | Verdict::Spent if !ending => {
                         ending = true;
                         wind_down(connection.as_mut());
                     }
                     // Dropping it closes the socket.
-                    Verdict::Idle | Verdict::Stalled => return Ok(()),
+                    Verdict::Idle | Verdict::Spent | Verdict::Stalled => return Ended::Closed(Ok(())),
                 }
                 timer.as_mut().reset(tokio::time::Instant::now() + watch.interval());
             }

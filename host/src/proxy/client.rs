@@ -68,6 +68,11 @@ impl Client {
     pub fn has_taken_up(&self, head: u64) -> bool {
         self.heads.get() > head
     }
+    /// Whether as many heads have been taken up, and all their requests are over.
+    #[must_use]
+    pub fn has_answered(&self, heads: u64) -> bool {
+        self.heads.get() == heads && self.in_flight.get() == 0 && !self.has_tunnel()
+    }
     /// Counts a request's head; gives the rule that it broke, if one was noticed in the raw bytes.
     pub(super) fn take_up(&self) -> Option<BadRequest> {
         let head = self.heads.replace(self.heads.get() + 1);

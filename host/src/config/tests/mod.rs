@@ -8,6 +8,7 @@ mod refused;
 mod refused_actions;
 mod refused_matches;
 mod refused_upstreams;
+mod scale;
 mod schemas;
 mod shown;
 mod tcp;

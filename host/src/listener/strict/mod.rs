@@ -93,6 +93,10 @@ impl Watcher {
     pub(super) fn is_mid_head(&self) -> bool {
         self.state == State::Fields || (self.state == State::RequestLine && !self.line.is_empty())
     }
+    /// How many heads have been read, when their bodies are read too and nothing follows.
+    pub(super) fn between(&self) -> Option<u64> {
+        (self.state == State::RequestLine && self.line.is_empty()).then_some(self.heads)
+    }
 
     /// Takes bytes up to the end of the line, and looks at the line when it is whole.
     fn take_line(&mut self, bytes: &mut &[u8]) -> Result<(), Broken> {

@@ -3,6 +3,7 @@
 mod hosts;
 mod paths;
 mod precedence;
+mod scale;
 mod search;
 
 use http::{HeaderMap, Method};
