@@ -37,6 +37,16 @@ async fn a_client_has_no_more_connections_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_head_that_does_not_arrive_ends_its_connection_and_is_counted() {
+    let origin = Origin::text("ok").await;
+    let gateway = gateway(&origin, &json!([]), &json!({ "header_timeout": "100ms" })).await;
+    let mut client = Raw::connect(gateway.address()).await;
+    client.write("GET / HTTP/1.1\r\nhost:").await;
+    assert!(client.rest().await.is_empty());
+    assert_eq!(gateway.metric("sluicegate_replies_total", &[("reason", "header_timeout")]).await, 1.0);
+}
+
+#[tokio::test]
 async fn what_runs_on_a_connection_that_has_served_enough_is_finished() {
     let origin = Origin::start(|_| async {
         // Many times as long as the gateway looks away from a connection.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::observe::{GatewayLedger, HandshakeFailure, RouteLedger, UpstreamLedger};
+use crate::observe::{GatewayLedger, HandshakeFailure, Reason, RouteLedger, UpstreamLedger};
 use crate::proxy::{Outcome, Recorder};
 
 /// Records what one worker served.
@@ -75,6 +75,10 @@ impl Recorder for LedgerRecorder {
 
     fn handshake_failed(&self, reason: HandshakeFailure) {
         self.gateway.handshake_failed(reason);
+    }
+
+    fn gave_up(&self, reason: Reason) {
+        self.gateway.replied(reason);
     }
 
     fn record(&self, outcome: &Outcome) {

@@ -22,6 +22,7 @@ use super::socket::Socket;
 use super::tls::{Secured, Termination};
 use crate::config::Limits;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
+use crate::observe::Reason;
 use crate::proxy::{Client, Proxy};
 use crate::upstream::LocalExecutor;
 
@@ -66,7 +67,7 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
-    let watch = Watch { client, progress, limits };
+    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -195,6 +196,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
 
 /// What ends a connection besides its peer.
 struct Watch {
+    proxy: Rc<Proxy>,
     client: Rc<Client>,
     progress: Rc<Progress>,
     /// Those of the configuration by which it was accepted; of that, nothing else is kept.
@@ -283,7 +285,13 @@ where
                         wind_down(connection.as_mut());
                     }
                     // Dropping it closes the socket.
-                    Verdict::Idle | Verdict::Spent | Verdict::Stalled => return Ended::Closed(Ok(())),
+                    verdict => {
+                        if verdict == Verdict::Stalled && watch.progress.head_since.get().is_some() {
+                            watch.proxy.gave_up(Reason::HeaderTimeout);
+                            debug!(remote = %watch.client.facts.remote, "Connection ended: a request's head takes too long.");
+                        }
+                        return Ended::Closed(Ok(()));
+                    }
                 }
                 timer.as_mut().reset(tokio::time::Instant::now() + watch.interval());
             }

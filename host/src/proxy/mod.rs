@@ -60,7 +60,7 @@ use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{Headers, LocalReply, egress};
-use crate::observe::HandshakeFailure;
+use crate::observe::{HandshakeFailure, Reason};
 use crate::upstream::{RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -113,6 +113,10 @@ impl Proxy {
     /// Counts a client's connection that ended before its TLS was established.
     pub(crate) fn handshake_failed(&self, reason: HandshakeFailure) {
         self.recorder.handshake_failed(reason);
+    }
+    /// Counts a connection that was ended before there was a whole request.
+    pub(crate) fn gave_up(&self, reason: Reason) {
+        self.recorder.gave_up(reason);
     }
     /// The generation that a request would be served with now.
     #[must_use]

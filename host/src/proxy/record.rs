@@ -85,6 +85,8 @@ pub trait Recorder {
     fn closed(&self);
     /// A client's connection ended before its TLS was established.
     fn handshake_failed(&self, reason: HandshakeFailure);
+    /// A connection was ended before there was a whole request that could be recorded.
+    fn gave_up(&self, reason: Reason);
     /// An exchange is over.
     fn record(&self, outcome: &Outcome);
 }

@@ -203,6 +203,7 @@ impl Recorder for Log {
     fn opened(&self) {}
     fn closed(&self) {}
     fn handshake_failed(&self, _reason: HandshakeFailure) {}
+    fn gave_up(&self, _reason: crate::observe::Reason) {}
     fn record(&self, outcome: &Outcome) {
         self.0.borrow_mut().push(outcome.clone());
     }
