@@ -138,3 +138,40 @@ async fn tcp_listeners_learn_the_client_too() {
     client.write(b"PROXY TCP4 192.0.2.7 198.51.100.1 1234 443\r\nhello").await;
     assert_eq!(client.take(5).await, b"hello");
 }
+
+#[tokio::test]
+async fn what_a_client_writes_does_not_hide_what_a_proxy_adds() {
+    let origin = Origin::echo().await;
+    let gateway = gateway(&origin, json!({ "trusted_proxies": ["127.0.0.1"] })).await;
+    let mut client = Raw::connect(gateway.address()).await;
+    client.write(b"GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: \xe9, 203.0.113.9\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(seen(&origin)[0], "203.0.113.9:");
+}
+
+#[tokio::test]
+async fn a_redirection_leads_to_the_host_that_a_trusted_proxy_was_asked_for() {
+    let listeners = json!([{ "address": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"] }]);
+    let routes = json!([{ "redirect": { "path": { "full": "/new" } } }]);
+    let gateway = Site::new(&json!({ "listeners": listeners, "routes": routes })).start().await;
+    let call = gateway.request(http::Method::GET, "/old").header("host", "internal:9000");
+    let call = call.header("x-forwarded-host", "www.example").header("x-forwarded-proto", "https");
+    assert_eq!(call.send().await.expect(302).header("location"), "https://www.example/new");
+}
+
+#[tokio::test]
+async fn proxies_are_no_clients_whose_connections_are_limited() {
+    let origin = Origin::echo().await;
+    let show = json!([]);
+    let mut config = one_route(&origin.url(), &show);
+    config["listeners"] = json!([{ "address": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"] }]);
+    config["limits"] = json!({ "connections_per_client": 1 });
+    let gateway = Site::new(&config).start().await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut client = Raw::connect(gateway.address()).await;
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 200);
+        open.push(client);
+    }
+}

@@ -103,3 +103,15 @@ fn the_cache_is_where_programs_of_this_user_keep_theirs_unless_it_is_switched_of
     let kept = fs::read_dir(home.path().join(".cache/sluicegate")).expect("the cache is a directory");
     assert_eq!(kept.count(), 1);
 }
+
+#[test]
+fn nothing_else_in_the_folder_is_removed() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).expect("there is room for a folder");
+    let other = place.dir().join("database.sqlite");
+    // Larger than all that is kept; it takes no room.
+    fs::File::create(&other).and_then(|file| file.set_len(600 << 20)).expect("a file with holes can be made");
+    place.check();
+    assert!(other.exists());
+    assert_eq!(place.entries().len(), 2);
+}

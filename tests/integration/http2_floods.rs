@@ -24,7 +24,7 @@ async fn floods_of_pings_settings_and_priorities_end_their_connection_and_no_oth
         let mut client = Raw::connect(gateway.address()).await;
         client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         client.write(frame(4, 0, b"")).await;
-        client.write(flood.repeat(5000)).await;
+        client.write(flood.repeat(20_000)).await;
         client.rest().await;
         gateway.get("/").await.expect(200);
     }

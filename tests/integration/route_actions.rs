@@ -202,3 +202,21 @@ async fn copies_go_to_other_upstreams_and_nobody_waits_for_their_answers() {
         assert_eq!(seen, [("/a?b=1".to_owned(), 0), ("/c".to_owned(), body.len())]);
     }
 }
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_its_copies_gets_no_more_than_it_may_have() {
+    let origin = Origin::text("ok").await;
+    let shadow = Origin::start(|_| async {
+        std::future::pending::<()>().await;
+        answer(200, "never")
+    })
+    .await;
+    let upstreams = json!({ "origin": { "targets": [origin.url()] }, "shadow": { "targets": [shadow.url()] } });
+    let mut config = json!({ "upstreams": upstreams, "limits": { "workers": 1 } });
+    config["routes"] = json!([{ "name": "all", "upstream": "origin", "mirrors": [{ "upstream": "shadow" }] }]);
+    let gateway = Site::new(&config).start().await;
+    for _ in 0..150 {
+        gateway.get("/").await.expect(200);
+    }
+    assert_eq!(shadow.connections(), 100);
+}

@@ -176,3 +176,76 @@ async fn swaps_leave_it_alone_and_a_shutdown_waits_for_it_as_long_as_for_all_els
     assert_eq!(gateway.ended().await.code(), Some(0));
     assert!(client.rest().await.is_empty(), "closed at the drain timeout");
 }
+
+#[tokio::test]
+async fn an_upstream_that_has_said_its_last_word_still_hears_the_client() {
+    let (sender, mut heard) = tokio::sync::mpsc::channel(1);
+    let origin = RawOrigin::start(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            head(&mut stream).await;
+            stream.write_all(GRANTED.as_bytes()).await.ok();
+            stream.write_all(b"bye").await.ok();
+            stream.shutdown().await.ok();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.ok();
+            sender.send(all).await.ok();
+        }
+    })
+    .await;
+    let gateway = gateway(&origin, &json!([]), &json!({})).await;
+    let mut client = Raw::connect(gateway.address()).await;
+    client.write(ASKING).await;
+    assert_eq!(client.response().await.status, 101);
+    assert_eq!(client.rest().await, b"bye");
+    let messages: String = (0..500).map(|number| format!("{number:07}\n")).collect();
+    for message in messages.as_bytes().chunks(8) {
+        client.write(message).await;
+    }
+    client.shut().await;
+    let all = sluicegate_tests::wait::within("the upstream hears it", heard.recv()).await.expect("it was told");
+    assert_eq!(String::from_utf8_lossy(&all), messages);
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_ends_the_tunnel_on_both_sides() {
+    let (sender, mut ended) = tokio::sync::mpsc::channel(1);
+    let origin = RawOrigin::start(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            head(&mut stream).await;
+            stream.write_all(GRANTED.as_bytes()).await.ok();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.ok();
+            sender.send(()).await.ok();
+            // It would go on for ever.
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let gateway = gateway(&origin, &json!([]), &json!({})).await;
+    let mut client = Raw::connect(gateway.address()).await;
+    client.write(ASKING).await;
+    assert_eq!(client.response().await.status, 101);
+    client.socket().set_zero_linger().expect("a socket can be reset");
+    drop(client);
+    sluicegate_tests::wait::within("the upstream is told", ended.recv()).await;
+    sluicegate_tests::wait::eventually("the connection is over", || async {
+        gateway.metric("sluicegate_http_server_active_requests", &[("route", "all")]).await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_as_a_request_under_way() {
+    let origin = repeating().await;
+    let mut config = one_route(&origin.url(), &json!([]));
+    config["upstreams"]["origin"]["max_requests"] = json!(1);
+    let gateway = Site::new(&config).start().await;
+    let mut first = Raw::connect(gateway.address()).await;
+    first.write(ASKING).await;
+    assert_eq!(first.response().await.status, 101);
+    let mut second = Raw::connect(gateway.address()).await;
+    second.write(ASKING).await;
+    assert_eq!(second.response().await.status, 503);
+}

@@ -273,3 +273,48 @@ async fn an_upstream_has_no_more_requests_under_way_than_it_may() {
     }
     eventually("there is room again", || async { gateway.get("/").await.code() == 200 }).await;
 }
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_in_time_is_left_out_too_and_another_try_goes_elsewhere() {
+    let hung = Origin::start(|_| async {
+        std::future::pending::<()>().await;
+        answer(200, "never")
+    })
+    .await;
+    let well = Origin::text("well").await;
+    let targets = json!([hung.url(), well.url()]);
+    for balance in [json!("round_robin"), json!({ "hash": "ip" })] {
+        let mut config = config(&json!({ "targets": targets, "balance": balance, "eject": { "failures": 1000 } }));
+        config["routes"][0]["retry"] = json!({ "attempts": 1, "on": ["timeout"], "per_try": "200ms", "backoff": "0s" });
+        let gateway = Site::new(&config).start().await;
+        for _ in 0..4 {
+            assert_eq!(gateway.get("/").await.expect(200).text(), "well");
+        }
+    }
+    let mut config = config(&json!({ "targets": targets, "eject": { "failures": 2, "time": "1h" } }));
+    config["routes"][0]["timeout"] = json!("200ms");
+    let gateway = Site::new(&config).start().await;
+    let mut late = 0;
+    for _ in 0..12 {
+        late += usize::from(gateway.get("/").await.code() == 504);
+    }
+    assert_eq!(late, 2, "then it gets nothing more");
+}
+
+#[tokio::test]
+async fn checks_go_on_when_the_files_of_an_upstreams_tls_change() {
+    let (origin, well) = ailing("a").await;
+    let authority = sluicegate_tests::tls::Authority::new("One");
+    let health = json!({ "path": "/healthz", "interval": "20ms", "unhealthy": 1, "healthy": 1 });
+    let upstream = json!({ "targets": [origin.url()], "health": health, "tls": { "ca": "ca.pem" } });
+    let site = Site::new(&config(&upstream));
+    crate::tls::file(&site, "ca.pem", &authority.pem);
+    let gateway = site.start().await;
+    let before = gateway.generation().await;
+    crate::tls::file(gateway.site(), "ca.pem", &sluicegate_tests::tls::Authority::new("Two").pem);
+    gateway.next_generation(before).await;
+    well.store(false, Ordering::SeqCst);
+    eventually("its illness is noticed", || async { gateway.get("/").await.code() == 503 }).await;
+    well.store(true, Ordering::SeqCst);
+    eventually("and that it is well", || async { gateway.get("/").await.code() == 200 }).await;
+}

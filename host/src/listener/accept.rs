@@ -121,8 +121,15 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     let Accepted { stream, origin: Origin { configured, remote }, tls, open } = accepted;
     let (proxy, drain) = (Rc::clone(proxy), drain.clone());
     connections.spawn_local(async move {
-        let Some(arrived) = Arrived::new(stream, remote, configured, tls, &proxy).await else { return };
-        let most = proxy.generation().config.limits.connections_per_client;
+        let mut ending = drain.clone();
+        let arrived = tokio::select! {
+            arrived = Arrived::new(stream, remote, configured, tls, &proxy) => arrived,
+            // Nothing was asked yet, so nothing is owed.
+            () = ending.wait() => None,
+        };
+        let Some(arrived) = arrived else { return };
+        // A trusted proxy is not a client.
+        let most = proxy.generation().config.limits.connections_per_client.filter(|_| !arrived.is_from_proxy());
         let Some(_counted) = open.of_client(arrived.remote.ip(), most) else {
             return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
         };

@@ -29,6 +29,12 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Whether a trusted proxy is at the other end.
+    pub(super) fn is_from_proxy(&self) -> bool {
+        let address = self.remote.ip().to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
     /// Makes a connection ready; `None` when there is nothing to serve. `configured`: its listener's address.
     pub(super) async fn new(
         mut stream: TcpStream,
@@ -50,6 +56,11 @@ impl Arrived {
             match proxied::read(&mut stream, config.limits.header_timeout).await {
                 Ok(Some((client, asked))) => (remote, local) = (client, asked),
                 Ok(None) => {}
+                // Load balancers try whether somebody listens, and go.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    tracing::debug!(%error, %remote, "Connection closed before its PROXY header.");
+                    return None;
+                }
                 Err(error) if SAID.swap(true, Ordering::Relaxed) => {
                     tracing::debug!(%error, %remote, "No PROXY header, connection closed.");
                     return None;

@@ -220,7 +220,12 @@ impl AsyncWrite for ClientIo {
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_close(cx)
+        let this = self.get_mut();
+        if matches!(this.watch, Watch::Nothing) {
+            // The other direction may go on; nothing of it is thrown away.
+            return Pin::new(&mut this.stream).poll_shutdown(cx);
+        }
+        this.poll_close(cx)
     }
     fn poll_write_vectored(
         self: Pin<&mut Self>,

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::client::Client;
 use crate::filter::exchange::ConnectionFacts;
+use crate::route::host::Authority;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -41,7 +42,7 @@ impl Asker {
             connection: connection(client, headers),
             forwarded_for: chain(client, headers),
             secure,
-            host: headers.get(X_FORWARDED_HOST).cloned(),
+            host: headers.get(X_FORWARDED_HOST).filter(|host| is_host(host)).cloned(),
         }
     }
 }
@@ -63,23 +64,29 @@ fn connection(client: &Client, headers: &HeaderMap) -> Rc<ConnectionFacts> {
     Rc::new(ConnectionFacts { remote, ..(*client.facts).clone() })
 }
 
-/// The addresses that are claimed, the nearest last.
-fn claims(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &str> {
-    let values = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|claimed| !claimed.is_empty())
+/// The addresses that are claimed, the nearest last. Each is read by itself: what one client wrote must not hide what a proxy has added.
+fn claims(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let values = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let all = values.flat_map(|value| value.split(|byte| *byte == b','));
+    all.map(<[u8]>::trim_ascii).filter(|claimed| !claimed.is_empty())
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`
-fn address(claimed: &str) -> Option<SocketAddr> {
+fn address(claimed: &[u8]) -> Option<SocketAddr> {
+    let claimed = std::str::from_utf8(claimed).ok()?;
     let bare = claimed.trim_start_matches('[').trim_end_matches(']');
     claimed.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, 0)))
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|text| Authority::parse(text).is_ok())
 }
 
 /// What was claimed, and this connection's peer.
 fn chain(client: &Client, headers: &HeaderMap) -> HeaderValue {
     let mut chain = BytesMut::new();
     for claimed in claims(headers) {
-        chain.put(claimed.as_bytes());
+        chain.put(claimed);
         chain.put(&b", "[..]);
     }
     chain.put(client.forwarded_for.as_bytes());

@@ -3,21 +3,19 @@
 //! Only requests without a body and of an idempotent method are repeated (RFC 9110 §9.2.2): of others nobody knows what the failed
 //! try has done. An upstream in trouble is not buried under repetitions: see [`Upstream::may_retry`].
 
-use std::cell::Cell;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Request, Response};
 
 use crate::config::Retry;
 use crate::config::action::RetryOn;
-use crate::upstream::{RequestBody, ResponseBody, Upstream, UpstreamError, repeat};
+use crate::upstream::{Journey, RequestBody, ResponseBody, Upstream, UpstreamError, repeat};
 
 /// Longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Sends a request, at most as often as the route says, and waits for the response's head. `address` is set to the target that was
-/// tried last, `tries` counts.
+/// Sends a request, at most as often as the route says, and waits for the response's head. Each try goes to another target, as long as
+/// there is one.
 ///
 /// # Errors
 /// What the last try failed with.
@@ -25,13 +23,12 @@ pub(super) async fn send(
     upstream: &Upstream,
     request: Request<RequestBody>,
     retry: Option<&Retry>,
-    address: &Cell<Option<SocketAddr>>,
-    tries: &Cell<u32>,
+    journey: &Journey,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
-    tries.set(1);
+    journey.tries.set(1);
     match retry {
-        None => upstream.send(request, address).await,
-        Some(retry) => Box::pin(retried(upstream, request, retry, address, tries)).await,
+        None => upstream.send(request, journey).await,
+        Some(retry) => Box::pin(retried(upstream, request, retry, journey)).await,
     }
 }
 
@@ -39,13 +36,13 @@ async fn retried(
     upstream: &Upstream,
     mut request: Request<RequestBody>,
     retry: &Retry,
-    address: &Cell<Option<SocketAddr>>,
-    tries: &Cell<u32>,
+    journey: &Journey,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
+    let tries = &journey.tries;
     let mut again = None;
     loop {
         let spare = if tries.get() <= retry.attempts { repeat(&request) } else { None };
-        let outcome = one(upstream, request, retry.per_try, address).await;
+        let outcome = one(upstream, request, retry.per_try, journey).await;
         drop(again.take());
         let (Some(spare), Some(why)) = (spare, mendable(&outcome, &retry.on)) else { return outcome };
         let Some(allowed) = upstream.may_retry() else {
@@ -66,14 +63,18 @@ async fn one(
     upstream: &Upstream,
     request: Request<RequestBody>,
     limit: Option<Duration>,
-    address: &Cell<Option<SocketAddr>>,
+    journey: &Journey,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
-    let sending = upstream.send(request, address);
+    let sending = upstream.send(request, journey);
     match limit {
         None => sending.await,
-        Some(limit) => tokio::time::timeout(limit, sending)
-            .await
-            .unwrap_or_else(|_| Err(UpstreamError::TryTimeout { upstream: upstream.name().to_string() })),
+        Some(limit) => match tokio::time::timeout(limit, sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                upstream.timed_out(journey);
+                Err(UpstreamError::TryTimeout { upstream: upstream.name().to_string() })
+            }
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request through its filters: request chain → upstream → response chain, with local replies, interrupts and timeouts.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -78,6 +78,9 @@ pub(super) async fn filtered(
     chain.begin_request(head, length, Box::new(ClientInput { body, received }));
 
     let forwarded = within(deadline, pin!(forward(&mut ongoing, &chain))).await;
+    if let (None, Some(share)) = (&forwarded, ongoing.share()) {
+        share.upstream.timed_out(&ongoing.journey);
+    }
     let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
         Ok(response) => response,
         Err(stop) => return reply(ongoing, &chain, stop).await,
@@ -100,10 +103,10 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
         Some((_, route)) => mirror::copy(request, &route.mirrors),
         None => request,
     };
-    let (address, tries) = (Cell::new(None), Cell::new(0));
+
     let asked = Instant::now();
     let sent = {
-        let mut sending = pin!(attempts::send(&upstream, request, retry.as_ref(), &address, &tries));
+        let mut sending = pin!(attempts::send(&upstream, request, retry.as_ref(), &ongoing.journey));
         // A filter may still answer while the upstream is waited for, from a callout or the body.
         poll_fn(|cx| match chain.poll_interrupt(cx) {
             Poll::Ready(interrupt) => Poll::Ready(Err(Stop::from(interrupt))),
@@ -112,9 +115,9 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<Re
         .await
     };
     let mut progress = chain.exchange().progress.borrow_mut();
-    progress.upstream_address = address.get();
-    ongoing.recording.outcome.upstream_address = address.get();
-    ongoing.recording.outcome.tries = tries.get();
+    progress.upstream_address = ongoing.journey.address.get();
+    ongoing.recording.outcome.upstream_address = ongoing.journey.address.get();
+    ongoing.recording.outcome.tries = ongoing.journey.tries.get();
     let response = match sent? {
         Ok(response) => response,
         // When the chain broke the body off, its reason counts.
@@ -159,7 +162,8 @@ async fn respond(
     mut response: Response<ResponseBody>,
     deadline: Option<Instant>,
 ) -> Result<Response<ProxyBody>, Aborted> {
-    let switched = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
+    let switched =
+        (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::Switched::new(&mut response));
     let (mut parts, body) = response.into_parts();
     let hop = Hop::new(&parts.headers);
     if let Some((route, _)) = ongoing.route() {

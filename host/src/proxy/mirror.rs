@@ -8,15 +8,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
-use crate::upstream::{BodyError, RequestBody, Upstream};
+use crate::upstream::{BodyError, Held, Journey, RequestBody, Upstream};
 
-/// Pieces of a body that wait for a copy's upstream.
+/// Pieces of a body that wait for a copy's upstream, and their bytes.
 const PIECES: usize = 64;
+const WAITING_BYTES: usize = 1 << 20;
 /// Limit of a copy's whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read before its connection is closed instead of reused.
@@ -32,43 +34,55 @@ pub struct Mirror {
 
 /// Sends the copies of a request that are due.
 pub(super) fn copy(request: Request<RequestBody>, mirrors: &[Mirror]) -> Request<RequestBody> {
-    let due =
-        |mirror: &&Mirror| (mirror.share >= 1.0 || fastrand::f64() < mirror.share) && !mirror.upstream.is_crowded();
-    mirrors.iter().filter(due).fold(request, |request, mirror| one(request, &mirror.upstream))
+    // A connection that becomes something else has no copy.
+    if request.headers().contains_key(header::UPGRADE) {
+        return request;
+    }
+    let due = |mirror: &&Mirror| mirror.share >= 1.0 || fastrand::f64() < mirror.share;
+    mirrors.iter().filter(due).fold(request, |request, mirror| match mirror.upstream.may_copy() {
+        Some(allowed) => one(request, &mirror.upstream, allowed),
+        None => request,
+    })
 }
 
-fn one(request: Request<RequestBody>, upstream: &Rc<Upstream>) -> Request<RequestBody> {
+fn one(request: Request<RequestBody>, upstream: &Rc<Upstream>, allowed: Held) -> Request<RequestBody> {
     let (parts, body) = request.into_parts();
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = parts.method.clone();
     *copy.uri_mut() = parts.uri.clone();
     *copy.headers_mut() = parts.headers.clone();
-    let body = match body {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let waiting = Rc::<Cell<usize>>::default();
+    *copy.body_mut() = match &body {
         RequestBody::Empty => RequestBody::Empty,
-        RequestBody::Full(bytes) => {
-            *copy.body_mut() = RequestBody::Full(bytes.clone());
-            RequestBody::Full(bytes)
-        }
+        RequestBody::Full(bytes) => RequestBody::Full(bytes.clone()),
         body => {
-            let (sender, pieces) = mpsc::channel(PIECES);
-            *copy.body_mut() = RequestBody::Stream(Box::pin(Copied { pieces, ended: false, size: body.size_hint() }));
-            RequestBody::Stream(Box::pin(Original { body, copy: Some(sender) }))
+            let (waiting, size) = (Rc::clone(&waiting), body.size_hint());
+            RequestBody::Stream(Box::pin(Copied { pieces, waiting, ended: false, size }))
         }
     };
     let upstream = Rc::clone(upstream);
-    tokio::task::spawn_local(async move {
-        let address = Cell::new(None);
-        let exchange = async {
-            match upstream.send(copy, &address).await {
-                Ok(response) => drop(Limited::new(response.into_body(), ANSWER_BYTES).collect().await),
-                Err(error) => tracing::debug!(%error, upstream = %upstream.name(), "A copy was not answered."),
-            }
-        };
-        if tokio::time::timeout(TIMEOUT, exchange).await.is_err() {
+    let task = tokio::task::spawn_local(async move {
+        let _allowed = allowed;
+        if tokio::time::timeout(TIMEOUT, exchange(&upstream, copy)).await.is_err() {
             tracing::debug!(upstream = %upstream.name(), "A copy took too long and was given up.");
         }
     });
+    let body = match body {
+        body @ (RequestBody::Empty | RequestBody::Full(_)) => body,
+        body => {
+            let copy = Some((sender, task.abort_handle()));
+            RequestBody::Stream(Box::pin(Original { body, copy, waiting }))
+        }
+    };
     Request::from_parts(parts, body)
+}
+
+async fn exchange(upstream: &Upstream, copy: Request<RequestBody>) {
+    match upstream.send(copy, &Journey::default()).await {
+        Ok(response) => drop(Limited::new(response.into_body(), ANSWER_BYTES).collect().await),
+        Err(error) => tracing::debug!(%error, upstream = %upstream.name(), "A copy was not answered."),
+    }
 }
 
 /// A piece of a body for its copy; `End` tells a whole body from one that broke off.
@@ -82,13 +96,25 @@ enum Piece {
 struct Original {
     body: RequestBody,
     /// Nothing any more once the copy does not keep up.
-    copy: Option<mpsc::Sender<Piece>>,
+    copy: Option<(mpsc::Sender<Piece>, AbortHandle)>,
+    /// Bytes that wait for the copy's upstream.
+    waiting: Rc<Cell<usize>>,
 }
 
 impl Original {
     fn tell(&mut self, piece: Piece) {
-        if self.copy.as_ref().is_some_and(|copy| copy.try_send(piece).is_err()) {
-            self.copy = None;
+        let Some((copy, _)) = &self.copy else { return };
+        if let Piece::Data(data) = &piece {
+            self.waiting.set(self.waiting.get().saturating_add(data.len()));
+        }
+        if self.waiting.get() > WAITING_BYTES || copy.try_send(piece).is_err() {
+            self.give_up();
+        }
+    }
+    /// Ends the copy, with all that it holds.
+    fn give_up(&mut self) {
+        if let Some((_, task)) = self.copy.take() {
+            task.abort();
         }
     }
 }
@@ -111,7 +137,7 @@ impl Body for Original {
                     this.tell(Piece::End);
                 }
             }
-            Some(Err(_)) => this.copy = None,
+            Some(Err(_)) => this.give_up(),
             None => this.tell(Piece::End),
         }
         Poll::Ready(frame)
@@ -127,6 +153,7 @@ impl Body for Original {
 /// What a copy's upstream reads.
 struct Copied {
     pieces: mpsc::Receiver<Piece>,
+    waiting: Rc<Cell<usize>>,
     ended: bool,
     size: SizeHint,
 }
@@ -141,7 +168,10 @@ impl Body for Copied {
             return Poll::Ready(None);
         }
         match ready!(this.pieces.poll_recv(cx)) {
-            Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Some(Piece::Data(data)) => {
+                this.waiting.set(this.waiting.get().saturating_sub(data.len()));
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
             Some(Piece::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Some(Piece::End) => {
                 this.ended = true;

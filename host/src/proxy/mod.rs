@@ -27,7 +27,6 @@ mod validate;
 mod tests;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -61,7 +60,7 @@ use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::{HandshakeFailure, Reason};
-use crate::upstream::{RequestBody, ResponseBody};
+use crate::upstream::{Journey, RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
 const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
@@ -87,6 +86,10 @@ struct Ongoing {
     connection: Rc<ConnectionFacts>,
     /// The client speaks TLS.
     secure: bool,
+    /// What happens to it on its way to an upstream.
+    journey: Journey,
+    /// The host that a trusted proxy was asked for.
+    public_host: Option<HeaderValue>,
     generation: Rc<WorkerGeneration>,
     arrival: Arrival,
     routed: Routed,
@@ -175,8 +178,19 @@ impl Proxy {
         }
         let asker = Asker::new(client, &parts.headers);
         let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
-        let Asker { connection, secure, .. } = asker;
-        let ongoing = Ongoing { client: Rc::clone(client), connection, secure, generation, arrival, routed, recording };
+        let Asker { connection, secure, host: public_host, .. } = asker;
+        let journey = Journey::of(connection.remote.ip());
+        let ongoing = Ongoing {
+            client: Rc::clone(client),
+            connection,
+            secure,
+            public_host,
+            journey,
+            generation,
+            arrival,
+            routed,
+            recording,
+        };
         if ongoing.routed.filters.is_empty() {
             hop.apply(&mut parts.headers);
             Begun::Direct(ongoing, parts, body)
@@ -211,7 +225,10 @@ impl Ongoing {
 
 impl Ongoing {
     /// What a redirection repeats.
-    fn asked<'a>(&self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
+    fn asked<'a>(&'a self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
+        // What a trusted proxy was asked for, unless a filter has put another in the place of what this gateway was asked for.
+        let public = self.public_host.as_ref().filter(|_| *authority == self.routed.authority);
+        let authority = public.unwrap_or(authority);
         action::Asked { secure: self.secure, authority: authority.to_str().unwrap_or_default(), path, query }
     }
 }
@@ -247,25 +264,31 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     };
     parts.extensions.clear();
     let upstream = Rc::clone(&share.upstream);
-    let (address, tries, retry) = (Cell::new(None), Cell::new(0), route.retry.as_ref());
+    let (journey, retry) = (&ongoing.journey, route.retry.as_ref());
     let request = mirror::copy(Request::from_parts(parts, body), &chain.mirrors);
-    let sent = within(deadline, pin!(attempts::send(&upstream, request, retry, &address, &tries))).await;
-    ongoing.recording.outcome.upstream_address = address.get();
-    ongoing.recording.outcome.tries = tries.get();
+    let sent = within(deadline, pin!(attempts::send(&upstream, request, retry, journey))).await;
+    ongoing.recording.outcome.upstream_address = ongoing.journey.address.get();
+    ongoing.recording.outcome.tries = ongoing.journey.tries.get();
     let mut response = match sent {
         Some(Ok(response)) => response,
         Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
-        None => return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None),
+        None => {
+            upstream.timed_out(&ongoing.journey);
+            return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None);
+        }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if !upgrade::is_granted(response.headers(), ongoing.arrival.upgrade.as_ref()) {
             let error = ProxyError::BadResponse("unasked 101".to_owned());
             return refuse(&error, &ongoing.arrival, ongoing.recording, None);
         }
-        let upstream = hyper::upgrade::on(&mut response);
+        let upstream = upgrade::Switched::new(&mut response);
         let mut headers = std::mem::take(response.headers_mut());
         Hop::new(&headers).clean(&mut headers, |_| false);
         forward::add_via(&mut headers, response.version());
+        if let Some((route, _)) = ongoing.route() {
+            action::change(&mut headers, &route.response_headers);
+        }
         ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
         return upgrade::switch(ongoing, headers, upstream);
     }

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::record::{End, Recording};
 use super::{Ongoing, ProxyBody, arrival::Arrival};
 use crate::observe::Reason;
+use crate::upstream::{InUse, ResponseBody};
 
 /// Bytes that each direction holds while its reader is slow.
 const BUFFER: usize = 16 << 10;
@@ -44,7 +45,7 @@ pub(super) fn is_granted(headers: &HeaderMap, asked: Option<&HeaderValue>) -> bo
 }
 
 /// The answer to the client. The tunnel begins when its connection has sent it.
-pub(super) fn switch(mut ongoing: Ongoing, mut headers: HeaderMap, upstream: OnUpgrade) -> Response<ProxyBody> {
+pub(super) fn switch(mut ongoing: Ongoing, mut headers: HeaderMap, upstream: Switched) -> Response<ProxyBody> {
     if let Some(protocol) = &ongoing.arrival.upgrade {
         mark(&mut headers, protocol);
     }
@@ -59,15 +60,31 @@ pub(super) fn switch(mut ongoing: Ongoing, mut headers: HeaderMap, upstream: OnU
 
 /// Two connections whose bytes are handed on as they come.
 pub struct Tunnel {
-    upstream: OnUpgrade,
+    upstream: Switched,
     recording: Box<Recording>,
     idle: Duration,
+}
+
+/// An upstream's side of a tunnel.
+pub(super) struct Switched {
+    connection: OnUpgrade,
+    /// Counts it as a request under way.
+    _in_use: Option<InUse>,
+}
+
+impl Switched {
+    /// Of a response that has switched protocols.
+    pub(super) fn new(response: &mut Response<ResponseBody>) -> Self {
+        let in_use = response.body_mut().take_in_use();
+        Self { connection: hyper::upgrade::on(response), _in_use: in_use }
+    }
 }
 
 impl Tunnel {
     /// Hands on what comes from either side until both have closed. `early`: what the client sent right behind its request.
     pub(crate) async fn run(mut self, client: impl AsyncRead + AsyncWrite, early: Bytes) {
-        let upstream = match self.upstream.await {
+        let Switched { connection, _in_use } = self.upstream;
+        let upstream = match connection.await {
             Ok(upstream) => TokioIo::new(upstream),
             Err(error) => {
                 self.recording.broken_off(Reason::UpstreamReset, &error);
@@ -81,10 +98,11 @@ impl Tunnel {
         let received = Cell::new(0);
         self.recording.received = Some(Rc::clone(&sent));
         let end = tokio::select! {
-            (up, down) = async { tokio::join!(
+            // An end is handed on, and the other direction may go on; a connection that breaks ends both.
+            both = async { tokio::try_join!(
                 pump(from_client, to_upstream, &early, &sent, &flowed),
                 pump(from_upstream, to_client, &[], &received, &flowed),
-            ) } => if up.is_ok() && down.is_ok() { End::Complete } else { End::Broken },
+            ) } => if both.is_ok() { End::Complete } else { End::Broken },
             () = idle(&flowed, self.idle) => End::Timeout,
         };
         self.recording.outcome.response_bytes = received.get();
@@ -95,8 +113,7 @@ impl Tunnel {
     }
 }
 
-/// One direction, to its end; the end is handed on. When it breaks, the other direction has nobody left to talk to, which its own
-/// sockets tell it.
+/// One direction, to its end, which is handed on.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -92,9 +92,9 @@ impl Health {
 }
 
 impl Targets {
-    /// True for the one who is to do the health checks.
-    pub(crate) fn take_checks(&self) -> bool {
-        !self.checked.swap(true, Ordering::AcqRel)
+    /// The duty of doing the health checks, for one at a time.
+    pub(crate) fn take_checks(self: &Arc<Self>) -> Option<Duty> {
+        (!self.checked.swap(true, Ordering::AcqRel)).then(|| Duty(Arc::clone(self)))
     }
     /// A request to the target at `place` has failed; true when the target is left out from now on.
     pub(crate) fn failed(&self, place: usize, ejection: &Ejection) -> bool {
@@ -112,6 +112,15 @@ impl Targets {
         target.ejected_until.store(until.max(1), Ordering::Relaxed);
         target.failures.store(0, Ordering::Relaxed);
         true
+    }
+}
+
+/// The duty of doing an upstream's health checks: whoever drops it leaves it to the others.
+pub(crate) struct Duty(Arc<Targets>);
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.0.checked.store(false, Ordering::Release);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,16 +65,12 @@ impl Balancer {
         self.places.get(place).map(|place| &place.active)
     }
     /// What a request has of the key, hashed.
-    pub(super) fn key(&self, headers: &HeaderMap) -> Option<u64> {
+    pub(super) fn key(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Option<u64> {
         let Balance::Hash(key) = &self.balance else { return None };
         match key {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             HashKey::Cookie(name) => cookie(headers, name).map(|value| hash(value.as_bytes())),
-            // The gateway's own word about who asks: the first one, where trusted proxies tell of several.
-            HashKey::Ip => {
-                let chain = headers.get("x-forwarded-for")?.as_bytes();
-                chain.split(|byte| *byte == b',').next().map(hash)
-            }
+            HashKey::Ip => client.map(|client| hash(&client)),
         }
     }
     /// The place of the target whose turn it is, among those that were not tried; `None` when there is nobody left to ask.

@@ -110,7 +110,11 @@ impl ResponseBody {
     }
     /// Holds that until the end.
     pub(super) fn holding(self, in_use: InUse) -> Self {
-        Self { in_use: (!self.incoming.is_end_stream()).then_some(in_use), ..self }
+        Self { in_use: Some(in_use), ..self }
+    }
+    /// What counts the request, for what outlives this body.
+    pub fn take_in_use(&mut self) -> Option<InUse> {
+        self.in_use.take()
     }
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream()

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 
-use super::{RequestBody, ResponseBody, Upstream, UpstreamError, Upstreams, grpc};
+use super::{Journey, RequestBody, ResponseBody, Upstream, UpstreamError, Upstreams, grpc};
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, GrpcCall, GrpcEvent, GrpcStream, Headers, Name};
 
 /// What the guest reads when nothing could be reached.
@@ -151,7 +151,7 @@ async fn exchange(
     body_limit: usize,
 ) -> CalloutReply {
     let answer = async {
-        let response = upstream.send(request, &Cell::new(None)).await?;
+        let response = upstream.send(request, &Journey::default()).await?;
         collect(response, body_limit).await
     };
     let answer = match timeout {

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use super::target::Target;
 use super::{RequestBody, Upstream};
 use crate::config::balance::{HealthCheck, Probe};
+use crate::state::targets::Duty;
 
 /// Bytes of an answer that are read before its connection is closed instead of reused.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -18,14 +19,28 @@ const JITTER: f64 = 0.1;
 /// `grpc.health.v1.HealthCheckResponse { status: SERVING }`, behind the five bytes that frame a message.
 const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
-/// Checks the targets of an upstream until it is gone.
+/// Checks the targets of an upstream until it is gone, once nobody else does.
 pub(super) fn start(upstream: &Rc<Upstream>, check: &HealthCheck) {
-    for place in 0..upstream.targets.len() {
-        tokio::task::spawn_local(watch(Rc::downgrade(upstream), place, check.clone()));
+    tokio::task::spawn_local(stand_by(Rc::downgrade(upstream), check.clone()));
+}
+
+/// Each worker has the upstream, and a new one takes over from an old one in its own time: all but one stand by.
+async fn stand_by(upstream: Weak<Upstream>, check: HealthCheck) {
+    loop {
+        let Some(known) = upstream.upgrade() else { return };
+        if let Some(duty) = known.balancer.health.take_checks() {
+            let duty = Rc::new(duty);
+            for place in 0..known.targets.len() {
+                tokio::task::spawn_local(watch(upstream.clone(), place, check.clone(), Rc::clone(&duty)));
+            }
+            return;
+        }
+        drop(known);
+        tokio::time::sleep(check.interval).await;
     }
 }
 
-async fn watch(upstream: Weak<Upstream>, place: usize, check: HealthCheck) {
+async fn watch(upstream: Weak<Upstream>, place: usize, check: HealthCheck, _duty: Rc<Duty>) {
     // The first answer counts at once.
     let mut in_a_row: Option<(bool, u32)> = None;
     loop {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why a request got no response. The text is for the log; clients see [`crate::proxy::ProxyError`]'s.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -91,7 +93,13 @@ impl UpstreamError {
     }
     /// Whether the target is to blame.
     pub(super) fn is_targets(&self) -> bool {
-        self.is_connect() || matches!(self, Self::Closed { .. } | Self::Invalid { .. })
+        (self.is_connect() && !self.is_ours()) || matches!(self, Self::Closed { .. } | Self::Invalid { .. })
+    }
+    /// Whether this process has no file descriptors left, for which no target can be blamed.
+    fn is_ours(&self) -> bool {
+        let Self::Connect { error, .. } = self else { return false };
+        let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        code.is_some_and(|code| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code))
     }
     /// Whether a connection broke before the response's head.
     #[must_use]

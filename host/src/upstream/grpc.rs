@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::body::BodyError;
 use super::callouts::{self, Open};
-use super::{RequestBody, Upstream};
+use super::{Journey, RequestBody, Upstream};
 use crate::filter::{CalloutRefused, GrpcCall, GrpcEvent, GrpcStream, Headers};
 
 /// Bytes of messages that may wait for an upstream to take them, and their number.
@@ -192,7 +192,7 @@ async fn talk(
     limit: usize,
     events: &mut dyn FnMut(GrpcEvent),
 ) -> Closed {
-    let response = match upstream.send(request, &Cell::new(None)).await {
+    let response = match upstream.send(request, &Journey::default()).await {
         Ok(response) => response,
         Err(error) => return (code::UNAVAILABLE, error.to_string()),
     };

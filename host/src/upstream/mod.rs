@@ -15,14 +15,15 @@ mod target;
 mod tests;
 mod tls;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use tokio::net::TcpStream;
 
 use balance::Balancer;
@@ -91,6 +92,8 @@ pub struct Upstream {
     waiting: Rc<Cell<u32>>,
     /// Those among them that have been sent before.
     retrying: Rc<Cell<u32>>,
+    /// Copies of requests that are not over.
+    copies: Rc<Cell<u32>>,
 }
 
 /// Retries that an upstream may have at a time on one worker, however few its requests are.
@@ -98,8 +101,8 @@ const RETRIES_MIN: u32 = 3;
 /// Beyond these, one request in so many may be a retry: an upstream in trouble must not get a multiple of its load.
 const RETRY_SHARE: u32 = 5;
 
-/// Requests that wait for an upstream on one worker before it gets no more copies.
-const CROWD: u32 = 1000;
+/// Copies of requests that an upstream may have under way on one worker: each takes a connection and what its body holds.
+const COPIES: u32 = 100;
 
 /// Counts something while it lasts.
 pub struct Held(Rc<Cell<u32>>);
@@ -126,11 +129,16 @@ impl Upstream {
         let targets = config.targets.iter().map(target).collect();
         let balancer = Balancer::new(&config, health.of(&config));
         let tls = Arc::clone(tls);
-        let upstream =
-            Rc::new(Self { config, tls, targets, balancer, waiting: Rc::default(), retrying: Rc::default() });
-        if let Some(check) = &upstream.config.health
-            && upstream.balancer.health.take_checks()
-        {
+        let upstream = Rc::new(Self {
+            config,
+            tls,
+            targets,
+            balancer,
+            waiting: Rc::default(),
+            retrying: Rc::default(),
+            copies: Rc::default(),
+        });
+        if let Some(check) = &upstream.config.health {
             checks::start(&upstream, check);
         }
         upstream
@@ -157,10 +165,10 @@ impl Upstream {
         self.config.protocol == UpstreamProtocol::Http2
     }
 
-    /// Whether so many requests wait for it that what nobody waits for is not sent.
+    /// Leave to send a copy of a request, as long as not too many are under way; held until it is over.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.waiting.get() >= CROWD
+    pub fn may_copy(&self) -> Option<Held> {
+        (self.copies.get() < COPIES).then(|| Held::new(&self.copies))
     }
 
     /// Leave to send a request once more, as long as not too many are; held until its try is over.
@@ -173,7 +181,7 @@ impl Upstream {
     /// Sends a request to the target whose turn it is and waits for the response's head. The request is in origin form and has
     /// a `host`; its version does not matter. When no connection can be made, the other targets are tried.
     ///
-    /// `address` is set to the target that was tried last. Dropping the future cancels the request: its HTTP/1 connection is
+    /// What happens is noted in `journey`. Dropping the future cancels the request: its HTTP/1 connection is
     /// closed, its HTTP/2 stream reset.
     ///
     /// # Errors
@@ -181,31 +189,42 @@ impl Upstream {
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
-        address: &Cell<Option<SocketAddr>>,
+        journey: &Journey,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let _waiting = Held::new(&self.waiting);
         let admitted = self.admit()?;
-        let key = self.balancer.key(request.headers());
-        let mut tried = Vec::new();
+        let key = self.balancer.key(request.headers(), journey.client);
         let mut failure = None;
         loop {
-            let place = self.balancer.choose(key, &tried);
+            let mut place = self.balancer.choose(key, &journey.tried.borrow());
+            if place.is_none() && failure.is_none() {
+                // The tries before this one have asked all of them; this one may have more luck.
+                journey.tried.borrow_mut().clear();
+                place = self.balancer.choose(key, &[]);
+            }
             let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
                 return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
             };
             let active = self.balancer.active(place).map(Held::new);
+            journey.tried.borrow_mut().push(place);
+            journey.under_way.set(Some(place));
             let sent = target.send(request).await;
-            address.set(target.address());
+            journey.under_way.set(None);
+            journey.address.set(target.address());
             match sent {
                 Ok(response) => {
                     self.answered(place, response.status());
-                    return Ok(response.map(|body| body.holding(InUse { _active: active, _admitted: admitted })));
+                    let in_use = InUse { _active: active, _admitted: admitted };
+                    // Without a body the exchange is over, unless the connection becomes a tunnel.
+                    let over = response.body().is_end_stream() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+                    return Ok(if over { response } else { response.map(|body| body.holding(in_use)) });
                 }
                 Err(Unsent { error, request: Some(unsent) }) if error.is_connect() => {
                     tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
-                    self.note_failure(place, &error);
+                    if error.is_targets() {
+                        self.note_failure(place, &error);
+                    }
                     request = unsent;
-                    tried.push(place);
                     failure = Some(error);
                 }
                 Err(Unsent { error, .. }) => {
@@ -215,6 +234,13 @@ impl Upstream {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// A request's time is up: the target that it waits for has failed it.
+    pub fn timed_out(&self, journey: &Journey) {
+        if let Some(place) = journey.under_way.take() {
+            self.note_failure(place, &"no answer in time");
         }
     }
 
@@ -276,8 +302,31 @@ impl Upstream {
     }
 }
 
+/// A request on its way: who asks, and what has happened to it. Lasts over all of its tries.
+#[derive(Default)]
+pub struct Journey {
+    /// Who asks, when it is a client.
+    client: Option<IpAddr>,
+    /// The address of the target that was tried last.
+    pub address: Cell<Option<SocketAddr>>,
+    /// How often it was sent.
+    pub tries: Cell<u32>,
+    /// The targets that have been tried.
+    tried: RefCell<Vec<usize>>,
+    /// The target whose answer is waited for.
+    under_way: Cell<Option<usize>>,
+}
+
+impl Journey {
+    /// One of a client's request.
+    #[must_use]
+    pub fn of(client: IpAddr) -> Self {
+        Self { client: Some(client), ..Self::default() }
+    }
+}
+
 /// What a request holds until its response has ended.
-pub(super) struct InUse {
+pub struct InUse {
     _active: Option<Held>,
     _admitted: Option<Admitted>,
 }

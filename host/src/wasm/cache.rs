@@ -85,6 +85,9 @@ impl CompileCache {
     fn prune(&self, newest: &Path) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         let entry = |path: PathBuf| {
+            // Whatever else is there is not ours to remove.
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_entry(name));
+            name?;
             let metadata = fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
             Some((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), path))
         };
@@ -100,6 +103,14 @@ impl CompileCache {
             }
         }
     }
+}
+
+/// Whether a file's name is one that [`CompileCache::file`] gives, or that of such a file while it is written.
+fn is_entry(name: &str) -> bool {
+    let hex = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let Some((stem, ending)) = name.split_once('.') else { return false };
+    let pid = ending.strip_suffix('~').is_some_and(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()));
+    (ending == ENDING || pid) && stem.split_once('-').is_some_and(|(digest, build)| hex(digest, 64) && hex(build, 16))
 }
 
 fn is_ours_alone(metadata: &Metadata) -> bool {

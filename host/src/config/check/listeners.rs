@@ -9,10 +9,12 @@ use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 
+const ALONE: &str = "a listener before it has this address: with \"tls\", \"proxy_protocol\" or \"trusted_proxies\" it has to be another, port 0 or not";
+
 pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
     let mut taken: Vec<SocketAddr> = Vec::new();
-    let mut encrypted: Vec<SocketAddr> = Vec::new();
+    let mut alone: Vec<SocketAddr> = Vec::new();
     let listeners = all(&nodes, |node| {
         let mut fields = Fields::of(node)?;
         let place = fields.required("address");
@@ -25,13 +27,15 @@ pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Ve
         let tls = has_tls.as_ref().map(|node| tls::tls(node, tcp.is_some()));
         let place = place?;
         let address = free_address(&place, &taken)?;
-        // Whether a connection is encrypted is told by its address.
-        if encrypted.contains(&address) || (has_tls.is_some() && taken.contains(&address)) {
-            place.problem("a listener before it has this address: with \"tls\" it has to be another, port 0 or not");
+        // What belongs to a connection's listener is told by its address.
+        let particular =
+            has_tls.is_some() || proxy_protocol == Some(true) || trusted.as_ref().is_some_and(|all| !all.is_empty());
+        if alone.contains(&address) || (particular && taken.contains(&address)) {
+            place.problem(ALONE);
             return None;
         }
         taken.push(address);
-        encrypted.extend(has_tls.map(|_| address));
+        alone.extend(particular.then_some(address));
         Some(Listener {
             address,
             proxy_protocol: proxy_protocol?,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jsonc_parser::ast::Value;
 
 use super::{all, balance, tls, word};
+use crate::config::balance::Probe;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
-use crate::config::{Balance, Ejection, Target, Upstream, UpstreamProtocol};
+use crate::config::{Balance, Ejection, HealthCheck, Target, Upstream, UpstreamProtocol};
 use crate::route::host::Authority;
 
 /// Limit for establishing a connection: a target on the same continent answers within a second, one lost packet costs
@@ -55,6 +56,12 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let tls = fields.optional("tls").map_or(Some(None), |node| tls::upstream(&node).map(Some));
     let max_requests =
         fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
+    if let Some(Some(HealthCheck { probe: Probe::Grpc { .. }, .. })) = &health
+        && !matches!(said, Some((Some(UpstreamProtocol::Http2), _)))
+    {
+        node.problem("a health check over gRPC needs \"protocol\": \"http2\"");
+        return None;
+    }
     fields.finish();
     let (targets, schemes): (Vec<_>, Vec<_>) = targets?.into_iter().unzip();
     let protocol = if schemes.iter().all(|scheme| *scheme != Scheme::Tcp) {

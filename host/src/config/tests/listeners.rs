@@ -83,7 +83,7 @@ fn tls_that_is_none_is_refused() {
 #[test]
 fn a_listener_with_tls_shares_its_address_with_none_even_if_the_kernel_chooses_the_port() {
     let tls = r#""tls": {"certificates": [{"certificate": "a", "key": "b"}]}"#;
-    let message = r#"listeners[1].address: a listener before it has this address: with "tls" it has to be another, port 0 or not"#;
+    let message = r#"listeners[1].address: a listener before it has this address: with "tls", "proxy_protocol" or "trusted_proxies" it has to be another, port 0 or not"#;
     for (first, second) in [(tls, r#""x-a": 1"#), (r#""x-a": 1"#, tls), (tls, tls)] {
         refuses(
             &format!(

@@ -40,6 +40,8 @@ fn health_checks_are_checked() {
         &upstream(r#""health": {"path": "/", "statuses": §"400-200"}"#),
         &[&format!(r#"{path}.statuses: expected statuses such as "200-399", found "400-200""#)],
     );
+    let grpc = upstream("x").replace(r#"{"targets""#, r#"§{"targets""#).replace(", x", r#", "health": {"grpc": ""}"#);
+    refuses(&grpc, &[r#"upstreams.a: a health check over gRPC needs "protocol": "http2""#]);
     refuses(&upstream(r#""health": {"connect": §false}"#), &[&format!("{path}.connect: only true is possible")]);
     refuses(
         &upstream(r#""health": {"path": "/", "unhealthy": §0}"#),
