@@ -123,3 +123,32 @@ async fn files_that_cannot_be_used_are_refused_at_their_places() {
         output.text()
     );
 }
+
+#[tokio::test]
+async fn a_burst_waits_once_for_a_connection_that_cannot_be_made() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    let silent = sluicegate_tests::RawOrigin::start(move |stream| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        }
+    })
+    .await;
+    let target = silent.url().replace("http://", "https://");
+    let upstream = json!({ "targets": [target], "protocol": "http2", "connect_timeout": "500ms" });
+    let config = json!({
+        "limits": { "workers": 1 }, "upstreams": { "service": upstream }, "routes": [{ "upstream": "service" }],
+    });
+    let gateway = Site::new(&config).start().await;
+    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(gateway.request(http::Method::GET, "/").send())).collect();
+    for call in calls {
+        let code = call.await.expect("it is answered").code();
+        assert!(code == 503 || code == 504, "{code}");
+    }
+    // Those that came while it was made wait for the same; a late one may try once more.
+    assert!(accepted.load(Ordering::SeqCst) <= 3, "{accepted:?}");
+}

@@ -31,6 +31,8 @@ pub(super) struct Pool {
     sweeping: Cell<bool>,
     /// Held while the shared connection is being made, so that a burst makes one.
     pub(super) shared: Mutex<Option<http2::SendRequest<RequestBody>>>,
+    /// When making it failed last, and why: whoever waited for it need not try again.
+    pub(super) failed: RefCell<Option<(std::time::Instant, Rc<str>)>>,
 }
 
 impl Pool {

@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use hyper::client::conn::{TrySendError, http2};
 use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
@@ -131,12 +131,13 @@ impl Target {
     /// Sends over the target's one HTTP/2 connection, which is made when there is none.
     async fn send_http2(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
         loop {
+            let since = Instant::now();
             let mut shared = self.pool.shared.lock().await;
             let open = shared.take_if(|sender| !sender.is_closed());
             let reused = open.is_some();
             let mut sender = match open {
                 Some(sender) => sender,
-                None => match Box::pin(self.connect(connect::http2(&self.config, &self.tls))).await {
+                None => match Box::pin(self.connect_shared(since)).await {
                     Ok(sender) => sender,
                     Err(error) => return Err(Unsent { error, request: Some(request) }),
                 },
@@ -161,6 +162,19 @@ impl Target {
             Ok(connected) => connected,
             Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
         }
+    }
+
+    /// Makes the one HTTP/2 connection. Whoever has waited for it since before it failed last has waited enough.
+    async fn connect_shared(&self, since: Instant) -> Result<http2::SendRequest<RequestBody>, UpstreamError> {
+        if let Some((at, why)) = &*self.pool.failed.borrow()
+            && *at >= since
+        {
+            return Err(UpstreamError::Connect { target: self.name.clone(), error: why.to_string().into() });
+        }
+        let made = self.connect(connect::http2(&self.config, &self.tls)).await;
+        made.inspect_err(|error| {
+            *self.pool.failed.borrow_mut() = Some((Instant::now(), error.to_string().into()));
+        })
     }
 
     async fn connect<S>(
