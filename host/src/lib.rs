@@ -6,6 +6,8 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod cost;
 pub mod filter;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
