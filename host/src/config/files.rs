@@ -4,8 +4,25 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
 /// Most bytes of a PEM file. All public authorities together take a quarter of it.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Said of a file without a certificate.
+pub const NO_CERTIFICATE: &str = "has no certificate in PEM form";
+
+/// All certificates of a PEM file.
+///
+/// # Errors
+/// There is none, or the file is broken.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("cannot be read as PEM: {error}"))?;
+    if all.is_empty() { Err(NO_CERTIFICATE.to_owned()) } else { Ok(all) }
+}
 
 /// Reads a regular file whole.
 ///

@@ -18,6 +18,7 @@ mod load;
 mod node;
 mod origins;
 mod problem;
+mod proxies;
 pub mod schema;
 mod shown;
 mod size;
@@ -36,7 +37,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use ipnet::IpNet;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
@@ -47,6 +47,7 @@ pub use interpolate::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
+pub use proxies::TrustedProxies;
 pub use suggest::closest;
 pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
@@ -84,7 +85,7 @@ pub struct Listener {
     /// Every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     /// Whose `x-forwarded-*` fields are believed.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// What becomes of the connections of a TCP listener. No other listener has its address, port 0 included.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 
+use super::properties::Properties;
 use super::{Direction, Headers, LocalReply, Name};
 
 /// Names of fields that are kept as decided by filters. Beyond, no trailer passes.
@@ -174,7 +175,8 @@ pub struct Exchange {
     /// Fields of the request's head that filters have set or removed: no trailer may bring them back.
     decided: RefCell<Vec<HeaderName>>,
     /// `proxy_set_property`: path (parts joined by NUL) and value.
-    properties: RefCell<Vec<(Box<[u8]>, Bytes)>>,
+    /// What filters have set.
+    pub properties: Properties,
     /// Tasks that wait for an event of this exchange.
     wakers: RefCell<Vec<Waker>>,
 }
@@ -196,7 +198,7 @@ impl Exchange {
             replied: Cell::new(false),
             reset: Cell::new(false),
             decided: RefCell::default(),
-            properties: RefCell::default(),
+            properties: Properties::default(),
             wakers: RefCell::default(),
         })
     }
@@ -215,17 +217,6 @@ impl Exchange {
     /// The trailers of a direction, once there are any.
     pub fn trailers(&self, direction: Direction) -> Option<Ref<'_, Headers>> {
         Ref::filter_map(self.message(direction).trailers.borrow(), Option::as_ref).ok()
-    }
-    /// A property set by a filter: parts of the path joined by NUL.
-    #[must_use]
-    pub fn property(&self, path: &[u8]) -> Option<Bytes> {
-        self.properties.borrow().iter().find(|(name, _)| **name == *path).map(|(_, value)| value.clone())
-    }
-    /// Bytes and number of the properties that filters have set, for the caller's bound.
-    #[must_use]
-    pub fn property_size(&self) -> (usize, usize) {
-        let properties = self.properties.borrow();
-        (properties.iter().map(|(name, value)| name.len() + value.len()).sum(), properties.len())
     }
     /// Whether a filter has set or removed that field of the request's head.
     #[must_use]
@@ -369,14 +360,6 @@ impl Stage {
         let mut decided = self.exchange.decided.borrow_mut();
         if decided.len() < DECIDED && !decided.contains(name) {
             decided.push(name.clone());
-        }
-    }
-    /// As the ABI's `proxy_set_property`.
-    pub fn set_property(&self, path: &[u8], value: Bytes) {
-        let mut properties = self.exchange.properties.borrow_mut();
-        match properties.iter_mut().find(|(name, _)| **name == *path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((path.into(), value)),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod chain;
 pub mod egress;
 pub mod exchange;
 pub mod headers;
+pub mod properties;
 pub mod reply;
 pub mod tcp;
 

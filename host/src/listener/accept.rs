@@ -129,8 +129,9 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
         };
         let Some(arrived) = arrived else { return };
         // A trusted proxy is not a client.
-        let most = proxy.generation().config.limits.connections_per_client.filter(|_| !arrived.is_from_proxy());
-        let Some(_counted) = open.of_client(arrived.remote.ip(), most) else {
+        let client = arrived.remote.ip();
+        let most = proxy.generation().config.limits.connections_per_client;
+        let Some(_counted) = open.of_client(client, most.filter(|_| !arrived.trusted.contains(client))) else {
             return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
         };
         // In a statement of its own, so that the connection does not hold the generation in which it was accepted.

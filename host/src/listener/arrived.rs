@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ipnet::IpNet;
 use tokio::net::TcpStream;
 
 use super::proxied;
 use super::serve::lost;
 use super::tls::Termination;
+use crate::config::TrustedProxies;
 use crate::proxy::Proxy;
 
 /// Said loudly once: a load balancer that does not speak as configured would fill the log.
@@ -25,16 +25,10 @@ pub(super) struct Arrived {
     /// The listener's TLS as it was when the connection was accepted.
     pub(super) tls: Option<Arc<Termination>>,
     /// Whose `x-forwarded-*` fields are believed.
-    pub(super) trusted: Arc<[IpNet]>,
+    pub(super) trusted: TrustedProxies,
 }
 
 impl Arrived {
-    /// Whether a trusted proxy is at the other end.
-    pub(super) fn is_from_proxy(&self) -> bool {
-        let address = self.remote.ip().to_canonical();
-        self.trusted.iter().any(|network| network.contains(&address))
-    }
-
     /// Makes a connection ready; `None` when there is nothing to serve. `configured`: its listener's address.
     pub(super) async fn new(
         mut stream: TcpStream,
@@ -71,6 +65,6 @@ impl Arrived {
                 }
             }
         }
-        Some(Self { stream, remote, local, tls, trusted: Arc::clone(&listener.trusted_proxies) })
+        Some(Self { stream, remote, local, tls, trusted: listener.trusted_proxies.clone() })
     }
 }

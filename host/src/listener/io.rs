@@ -214,9 +214,9 @@ impl AsyncWrite for ClientIo {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
         match this.stream {
-            Socket::Plain(_) => result,
+            Socket::Left(_) => result,
             // What was written last waits here, sealed, until the client takes it.
-            Socket::Tls(_) => this.written(result),
+            Socket::Right(_) => this.written(result),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

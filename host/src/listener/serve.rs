@@ -141,10 +141,10 @@ struct Begun {
 async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
     let timeout = proxy.generation().config.limits.header_timeout;
     let (mut socket, agreed, tls) = match tls {
-        None => (Socket::Plain(stream), None, None),
+        None => (Socket::Left(stream), None, None),
         // Boxed, so that connections without TLS stay small.
         Some(tls) => match Box::pin(tls.accept(stream, timeout)).await {
-            Ok(Secured { stream, facts, http2 }) => (Socket::Tls(Box::new(stream)), Some(http2), Some(facts)),
+            Ok(Secured { stream, facts, http2 }) => (Socket::Right(Box::new(stream)), Some(http2), Some(facts)),
             Err(refused) => {
                 refused.tell(proxy, remote);
                 return None;

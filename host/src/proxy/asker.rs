@@ -29,7 +29,7 @@ impl Asker {
     /// What the connection says; where its peer is a trusted proxy, what that says in `x-forwarded-*`.
     pub(super) fn new(client: &Client, headers: &HeaderMap) -> Self {
         let secure = client.facts.tls.is_some();
-        if !client.trusts_peer() {
+        if !client.trusted.contains(client.facts.remote.ip()) {
             let (connection, forwarded_for) = (Rc::clone(&client.facts), client.forwarded_for.clone());
             return Self { connection, forwarded_for, secure, host: None };
         }
@@ -52,7 +52,7 @@ fn connection(client: &Client, headers: &HeaderMap) -> Rc<ConnectionFacts> {
     let mut remote = client.facts.remote;
     for claimed in claims(headers).rev() {
         // Whoever is not trusted may claim anything; what cannot be read is no address.
-        if !client.trusts(remote.ip()) {
+        if !client.trusted.contains(remote.ip()) {
             break;
         }
         let Some(address) = address(claimed) else { break };

@@ -1,16 +1,14 @@
 //! A client's connection, as the requests on it and the listener share it.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderValue;
-use ipnet::IpNet;
 
 use super::upgrade::Tunnel;
 use super::validate::BadRequest;
+use crate::config::TrustedProxies;
 use crate::filter::exchange::ConnectionFacts;
 
 /// What is known of a connection, and what happens on it.
@@ -18,7 +16,7 @@ pub struct Client {
     /// For properties, logs and metrics.
     pub facts: Rc<ConnectionFacts>,
     /// Proxies whose word about who asks is believed.
-    trusted: Arc<[IpNet]>,
+    pub(super) trusted: TrustedProxies,
     /// The client's address, as `x-forwarded-for` has it.
     pub(super) forwarded_for: HeaderValue,
     /// Request heads that have been taken up.
@@ -34,7 +32,7 @@ pub struct Client {
 impl Client {
     /// A new connection. `trusted`: proxies whose word about who asks is believed.
     #[must_use]
-    pub fn new(facts: ConnectionFacts, trusted: Arc<[IpNet]>) -> Rc<Self> {
+    pub fn new(facts: ConnectionFacts, trusted: TrustedProxies) -> Rc<Self> {
         let address = facts.remote.ip().to_canonical().to_string();
         let forwarded_for = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Rc::new(Self {
@@ -47,15 +45,6 @@ impl Client {
             idle_since: Cell::new(Instant::now()),
             tunnel: RefCell::default(),
         })
-    }
-    /// Whether that address is one of a trusted proxy.
-    pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.trusted.iter().any(|network| network.contains(&address))
-    }
-    /// Whether a trusted proxy is at the other end.
-    pub(super) fn trusts_peer(&self) -> bool {
-        !self.trusted.is_empty() && self.trusts(self.facts.remote.ip())
     }
     /// The head of that number, counted from 0, breaks a rule: its request will be refused.
     pub fn set_broken(&self, head: u64, rule: BadRequest) {

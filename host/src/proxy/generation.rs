@@ -1,7 +1,5 @@
 //! What a worker serves with: one generation's routes, chains and upstreams.
 
-use std::cell::Cell;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,6 +10,7 @@ use super::tcp::TcpService;
 use crate::config::{Config, FilterEntry, Match};
 use crate::filter::FilterSource;
 use crate::route::{RequestView, Router};
+use crate::upstream::turns::{self, Turn};
 use crate::upstream::{Upstream, Upstreams};
 
 /// The filters that one request passes, in order.
@@ -49,7 +48,6 @@ pub struct RouteChain {
 #[derive(Default)]
 pub struct Shares {
     all: Box<[Share]>,
-    total: i64,
 }
 
 /// One upstream of a route.
@@ -58,31 +56,19 @@ pub(super) struct Share {
     pub name: Rc<str>,
     /// The upstream.
     pub upstream: Rc<Upstream>,
-    weight: i64,
-    /// How far it is behind its share.
-    due: Cell<i64>,
+    turn: Turn,
 }
 
 impl Shares {
     /// Upstreams with their names and weights.
     #[must_use]
     pub fn new(shares: impl IntoIterator<Item = (Rc<str>, Rc<Upstream>, u32)>) -> Self {
-        let share = |(name, upstream, weight)| Share { name, upstream, weight: i64::from(weight), due: Cell::new(0) };
-        let all: Box<[Share]> = shares.into_iter().map(share).collect();
-        Self { total: all.iter().map(|share| share.weight).sum(), all }
+        let share = |(name, upstream, weight)| Share { name, upstream, turn: Turn::new(weight) };
+        Self { all: shares.into_iter().map(share).collect() }
     }
     /// The place of the upstream whose turn it is: each gets its share as evenly as can be, not by chance.
     pub(super) fn next(&self) -> Option<usize> {
-        if self.all.len() < 2 {
-            return (!self.all.is_empty()).then_some(0);
-        }
-        for share in &self.all {
-            share.due.set(share.due.get() + share.weight);
-        }
-        let (place, next) =
-            self.all.iter().enumerate().max_by_key(|(place, share)| (share.due.get(), Reverse(*place)))?;
-        next.due.set(next.due.get() - self.total);
-        Some(place)
+        turns::next(self.all.iter().map(|share| &share.turn).enumerate())
     }
     pub(super) fn get(&self, place: usize) -> Option<&Share> {
         self.all.get(place)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 
+use super::turns::{self, Turn};
 use crate::config::balance::{Balance, HashKey};
 use crate::config::{self, Target};
 use crate::state::targets::{TargetHealth, Targets};
@@ -30,12 +31,10 @@ pub(super) struct Balancer {
 
 /// What the choice depends on, for one target.
 struct Place {
-    weight: u32,
+    turn: Turn,
     priority: u32,
     /// Its name, hashed.
     name: u64,
-    /// How far it is behind its share.
-    due: Cell<i64>,
     /// Requests under way on this worker.
     active: Rc<Cell<u32>>,
 }
@@ -43,10 +42,9 @@ struct Place {
 impl Balancer {
     pub(super) fn new(upstream: &config::Upstream, health: Arc<Targets>) -> Self {
         let place = |target: &Target| Place {
-            weight: target.weight,
+            turn: Turn::new(target.weight),
             priority: target.priority,
             name: hash(&target.to_string()),
-            due: Cell::new(0),
             active: Rc::default(),
         };
         let priorities: BTreeSet<u32> = upstream.targets.iter().map(|target| target.priority).collect();
@@ -83,7 +81,7 @@ impl Balancer {
     fn among(&self, priority: u32, key: Option<u64>, tried: &[usize], fit: impl Fn(&usize) -> bool) -> Option<usize> {
         let fits = |place: &usize| {
             self.places[*place].priority == priority
-                && self.places[*place].weight > 0
+                && self.places[*place].turn.weight > 0
                 && !tried.contains(place)
                 && fit(place)
         };
@@ -97,7 +95,10 @@ impl Balancer {
             let (one, other) = (pick()?, pick()?);
             return Some(if self.load(other) < self.load(one) { other } else { one });
         }
-        if self.weighted { self.behind_most(candidates) } else { self.in_turn(candidates) }
+        if !self.weighted {
+            return self.in_turn(candidates);
+        }
+        turns::next(candidates().map(|place| (place, &self.places[place].turn)))
     }
     fn in_turn<I: Iterator<Item = usize>>(&self, candidates: impl Fn() -> I) -> Option<usize> {
         let count = candidates().count();
@@ -105,27 +106,15 @@ impl Balancer {
         self.next.set(next.wrapping_add(1));
         candidates().nth(next.checked_rem(count)?)
     }
-    /// The one that is furthest behind its share.
-    fn behind_most<I: Iterator<Item = usize>>(&self, candidates: impl Fn() -> I) -> Option<usize> {
-        let mut total = 0;
-        for place in candidates().map(|place| &self.places[place]) {
-            place.due.set(place.due.get() + i64::from(place.weight));
-            total += i64::from(place.weight);
-        }
-        let chosen = candidates().max_by_key(|place| self.places[*place].due.get())?;
-        let due = &self.places[chosen].due;
-        due.set(due.get() - total);
-        Some(chosen)
-    }
     /// Requests under way, against the weight.
     fn load(&self, place: usize) -> f64 {
-        let Place { active, weight, .. } = &self.places[place];
+        let Place { active, turn: Turn { weight, .. }, .. } = &self.places[place];
         f64::from(active.get()) / f64::from(*weight)
     }
     /// Rendezvous hashing: each key ranks all targets, in proportion to their weights, so that a target that comes or goes moves
     /// nobody else's keys.
     fn score(&self, place: usize, key: u64) -> f64 {
-        let Place { name, weight, .. } = &self.places[place];
+        let Place { name, turn: Turn { weight, .. }, .. } = &self.places[place];
         let upper = u32::try_from(hash(&(key, *name)) >> 32).unwrap_or(u32::MAX);
         let uniform = (f64::from(upper) + 0.5) / (f64::from(u32::MAX) + 1.0);
         -f64::from(*weight) / uniform.ln()

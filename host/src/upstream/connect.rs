@@ -2,16 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tracing::debug;
 
 use super::body::RequestBody;
@@ -25,11 +23,8 @@ const READ_BUFFER: usize = 256 * 1024;
 /// How often a shared HTTP/2 connection is probed while it is in use, so that a dead peer is noticed.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// A byte stream to a target.
-enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// A byte stream to a target, with TLS or without.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Opens an HTTP/1 connection; its task runs until the sender is dropped or the peer closes.
 pub(super) async fn http1(
@@ -90,7 +85,7 @@ async fn transport(
 ) -> Result<(Transport, SocketAddr), UpstreamError> {
     let (stream, address) = tcp(target).await?;
     if !target.tls {
-        return Ok((Transport::Plain(stream), address));
+        return Ok((Transport::Left(stream), address));
     }
     let config = match protocol {
         config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &tls.http1,
@@ -106,7 +101,7 @@ async fn transport(
     if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(failed(target, "the server does not offer HTTP/2"));
     }
-    Ok((Transport::Tls(Box::new(stream)), address))
+    Ok((Transport::Right(Box::new(stream)), address))
 }
 
 /// Connects to the first address of the name that accepts.
@@ -132,50 +127,4 @@ async fn resolve(target: &config::Target) -> Result<Vec<SocketAddr>, UpstreamErr
     }
     let addresses = tokio::net::lookup_host((host, target.port)).await;
     addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: target.to_string(), error })
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
+pub mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

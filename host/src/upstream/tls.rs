@@ -112,10 +112,7 @@ fn roots(path: &Path) -> Result<RootCertStore, String> {
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = files::read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let all = all.map_err(|error| format!("cannot be read as PEM: {error}"))?;
-    if all.is_empty() { Err("has no certificate in PEM form".to_owned()) } else { Ok(all) }
+    files::certificates(&files::read(path)?)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Side;
 use crate::filter::exchange::ConnectionFacts;
+use crate::filter::properties::Properties;
 
 /// What is known of a connection when it begins.
 #[derive(Clone, Debug)]
@@ -55,7 +56,8 @@ pub struct TcpConnection {
     held: [RefCell<Vec<Held>>; 2],
     stop: RefCell<Option<TcpStop>>,
     /// `proxy_set_property`: path (parts joined by NUL) and value.
-    properties: RefCell<Vec<(Box<[u8]>, Bytes)>>,
+    /// What filters have set.
+    pub properties: Properties,
     /// The task that serves it, when it waits.
     waker: RefCell<Option<Waker>>,
 }
@@ -68,7 +70,7 @@ impl TcpConnection {
             upstream_address: Cell::new(None),
             held: [held(), held()],
             stop: RefCell::default(),
-            properties: RefCell::default(),
+            properties: Properties::default(),
             waker: RefCell::default(),
         })
     }
@@ -100,25 +102,6 @@ impl TcpConnection {
     pub(super) fn stop_with(&self, stop: TcpStop) {
         self.stop.borrow_mut().get_or_insert(stop);
         self.wake();
-    }
-    /// A property set by a filter: parts of the path joined by NUL.
-    #[must_use]
-    pub fn property(&self, path: &[u8]) -> Option<Bytes> {
-        self.properties.borrow().iter().find(|(name, _)| **name == *path).map(|(_, value)| value.clone())
-    }
-    /// Bytes and number of the properties that filters have set, for the caller's bound.
-    #[must_use]
-    pub fn property_size(&self) -> (usize, usize) {
-        let properties = self.properties.borrow();
-        (properties.iter().map(|(name, value)| name.len() + value.len()).sum(), properties.len())
-    }
-    /// Sets a property that all filters of the connection can read. The caller bounds size and number.
-    pub fn set_property(&self, path: &[u8], value: Bytes) {
-        let mut properties = self.properties.borrow_mut();
-        match properties.iter_mut().find(|(name, _)| **name == *path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((path.into(), value)),
-        }
     }
 }
 

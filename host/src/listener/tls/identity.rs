@@ -15,7 +15,8 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::time::Validity;
 
-use super::{Finding, material};
+use super::Finding;
+use crate::config::files;
 use crate::filter::exchange::CertificateFacts;
 
 /// What clients can be shown.
@@ -45,9 +46,9 @@ impl Fault {
 impl Identity {
     /// `hosts`: the names, instead of those in the certificate, when there are any.
     pub(super) fn new(chain: &[u8], key: &[u8], hosts: &[String], provider: &CryptoProvider) -> Result<Self, Fault> {
-        let chain = material::certificates(chain).map_err(Fault::Certificate)?;
+        let chain = files::certificates(chain).map_err(Fault::Certificate)?;
         let not_one = |error: &dyn std::fmt::Display| Fault::Certificate(format!("is no certificate: {error}"));
-        let first = chain.first().ok_or_else(|| Fault::Certificate(material::NO_CERTIFICATE.to_owned()))?;
+        let first = chain.first().ok_or_else(|| Fault::Certificate(files::NO_CERTIFICATE.to_owned()))?;
         let certificate = Certificate::from_der(first).map_err(|error| not_one(&error))?;
         let facts = Arc::new(facts_of(first, Some(&certificate)));
         let names = if hosts.is_empty() {

@@ -2,15 +2,10 @@
 
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 
 use super::Finding;
 use crate::config::{ListenerTls, files};
-
-/// Said of a file without a certificate.
-pub(super) const NO_CERTIFICATE: &str = "has no certificate in PEM form";
 
 /// What the files hold.
 pub(super) struct Material {
@@ -55,15 +50,4 @@ impl Material {
         let ca = config.client.as_ref().map(|client| take(&client.ca, "client.ca".to_owned()));
         if findings.is_empty() { Ok((Self { pairs, ca }, Contents(digests))) } else { Err(findings) }
     }
-}
-
-/// All certificates of a PEM file.
-///
-/// # Errors
-/// There is none, or the file is broken.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("cannot be read as PEM: {error}"))?;
-    if all.is_empty() { Err(NO_CERTIFICATE.to_owned()) } else { Ok(all) }
 }

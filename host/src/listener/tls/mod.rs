@@ -25,7 +25,7 @@ use identity::Identity;
 use material::{Contents, Material};
 use selection::Selection;
 
-use crate::config::{Alpn, ClientCertificates, ListenerTls, TlsVersion};
+use crate::config::{Alpn, ClientCertificates, ListenerTls, TlsVersion, files};
 
 /// TLS of one listener, ready for handshakes. Session tickets are good as long as it lives.
 pub struct Termination {
@@ -134,7 +134,7 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in material::certificates(ca)?.into_iter().enumerate() {
+    for (index, certificate) in files::certificates(ca)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|error| format!("certificate {} is not usable: {error}", index + 1))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));

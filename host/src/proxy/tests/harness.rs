@@ -110,7 +110,7 @@ impl Setup {
                 tls: None,
                 tcp: None,
                 proxy_protocol: false,
-                trusted_proxies: Arc::default(),
+                trusted_proxies: config::TrustedProxies::default(),
             }],
             admin: None,
             plugins: Plugins { dir: "plugins".into(), ..Plugins::default() },

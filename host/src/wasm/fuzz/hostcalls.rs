@@ -103,7 +103,7 @@ fn bench(spec: &FilterSpec, state: &Arc<State>) -> Bench {
 /// What goes on, and what is kept beside it, is within bounds.
 fn check(talk: &Talk, direction: Direction, passed: Option<Passed>) {
     let exchange = talk.chain.exchange();
-    let (size, count) = exchange.property_size();
+    let (size, count) = exchange.properties.size();
     assert!(size <= PROPERTY_BYTES && count <= PROPERTIES, "{count} properties of {size} bytes");
     let fields = exchange.headers(direction).map_or(0, |head| head.len());
     assert!(fields <= MAP_FIELDS + 1, "{fields} fields");

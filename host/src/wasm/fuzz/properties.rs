@@ -26,7 +26,7 @@ pub(crate) fn properties(input: &[u8]) {
     let mut rest = input;
     while let (Some(path), Some(value)) = (take(&mut rest), take(&mut rest)) {
         let (before, elsewhere) = (host.property(path), other.property(path));
-        let (size, count) = talk.chain.exchange().property_size();
+        let (size, count) = talk.chain.exchange().properties.size();
         host.set_property(path, value);
         let after = host.property(path);
         let has_room = count < PROPERTIES && size + path.len() + value.len() <= PROPERTY_BYTES;
@@ -37,7 +37,7 @@ pub(crate) fn properties(input: &[u8]) {
         }
         assert_eq!(elsewhere, other.property(path), "another stream sees it");
     }
-    let (size, count) = talk.chain.exchange().property_size();
+    let (size, count) = talk.chain.exchange().properties.size();
     assert!(size <= PROPERTY_BYTES && count <= PROPERTIES, "{count} properties of {size} bytes");
     for host in [&mut host, &mut other] {
         host.effective = Effective::Root;

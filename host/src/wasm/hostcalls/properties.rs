@@ -12,6 +12,7 @@ use super::clock::unix_nanos;
 use super::foreign_envoy::filter_state;
 use super::{Map, Status, hostcall};
 use crate::filter::exchange::{ConnectionFacts, Exchange, Progress};
+use crate::filter::properties::Properties;
 use crate::filter::tcp::TcpConnection;
 use crate::filter::{Direction, Headers, Name};
 use crate::wasm::host_state::HostState;
@@ -144,31 +145,26 @@ impl HostState {
     /// Sets a property of the stream. What passes the bounds, and what has no stream, is ignored (SDKs panic on a
     /// refusal) and logged.
     pub(in crate::wasm) fn set_property(&self, path: &[u8], value: &[u8]) {
-        let size = match (self.stage(), self.tcp()) {
-            (Some(stage), _) => stage.exchange().property_size(),
-            (None, Some(stage)) => stage.connection().property_size(),
-            (None, None) => {
-                tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
-                return;
-            }
+        let Some(properties) = self.set_properties() else {
+            tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
+            return;
         };
-        let (bytes, count) = size;
+        let (bytes, count) = properties.size();
         if count >= PROPERTIES || bytes + path.len() + value.len() > PROPERTY_BYTES {
             tracing::warn!(filter = &*self.spec.name, "A stream has too many properties; one was not set.");
             return;
         }
-        let value = Bytes::copy_from_slice(value);
-        if let Some(stage) = self.stage() {
-            stage.set_property(trim(path), value);
-        } else if let Some(stage) = self.tcp() {
-            stage.connection().set_property(trim(path), value);
-        }
+        properties.set(trim(path), Bytes::copy_from_slice(value));
     }
     /// What a filter of this request, or connection, has set.
     pub(super) fn property_set(&self, path: &[u8]) -> Option<Bytes> {
+        self.set_properties()?.get(path)
+    }
+    /// What filters of this request, or connection, have set.
+    fn set_properties(&self) -> Option<&Properties> {
         match (self.stage(), self.tcp()) {
-            (Some(stage), _) => stage.exchange().property(path),
-            (None, stage) => stage?.connection().property(path),
+            (Some(stage), _) => Some(&stage.exchange().properties),
+            (None, stage) => Some(&stage?.connection().properties),
         }
     }
 }

@@ -104,7 +104,7 @@ fn properties_are_bounded() {
     );
     let talk = Bench::new(&guest).exchange();
     talk.request(&[], &[]);
-    let (bytes, count) = talk.chain.exchange().property_size();
+    let (bytes, count) = talk.chain.exchange().properties.size();
     assert_eq!(count, 128);
     assert!(bytes < 1000);
 }

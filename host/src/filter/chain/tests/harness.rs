@@ -104,7 +104,7 @@ impl Row {
         let run = Run { chain: Rc::clone(&chain), sources, events: self.events, gates, flag };
         let (upstream, client) = run.exchange(self.request, self.response, self.awaiting);
         chain.finish();
-        let written = chain.exchange().property(b"written");
+        let written = chain.exchange().properties.get(b"written");
         Outcome { log, upstream, client, written }
     }
 }

@@ -56,14 +56,14 @@ impl Step {
     pub(super) fn header(self, name: &'static str, value: &'static str) -> Self {
         self.does(move |stage, direction| {
             let done = stage.edit_headers(direction, |head| head.set(header(name), HeaderValue::from_static(value)));
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     /// Replaces the held body.
     pub(super) fn body(self, body: &'static str) -> Self {
         self.does(move |stage, direction| {
             let done = stage.set_body(direction, 0, usize::MAX, body.as_bytes());
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     pub(super) fn append(self, body: &'static str) -> Self {
@@ -74,25 +74,25 @@ impl Step {
     pub(super) fn trailer(self, name: &'static str, value: &'static str) -> Self {
         self.does(move |stage, direction| {
             let done = stage.edit_trailers(direction, |map| map.set(header(name), HeaderValue::from_static(value)));
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     pub(super) fn give(self, body: &'static str) -> Self {
         self.does(move |stage, direction| {
             let done = stage.give_body(direction, Bytes::from_static(body.as_bytes()));
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     pub(super) fn reply(self, status: u16) -> Self {
         self.does(move |stage, _| {
             let done = stage.reply(LocalReply::text(status, "no", format!("filter {}", stage.index())));
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     pub(super) fn reset(self) -> Self {
         self.does(|stage, _| {
             let done = stage.reset("closed");
-            stage.set_property(b"written", Bytes::from(done.to_string()));
+            stage.exchange().properties.set(b"written", Bytes::from(done.to_string()));
         })
     }
     pub(super) fn resume(self) -> Self {
