@@ -181,6 +181,7 @@ impl Worker {
 
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
         let mut inbox = Some(inbox);
+        tokio::task::spawn_local(crate::cork::turns());
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Adopt(adopt) => self.adopt(*adopt, &mut inbox),

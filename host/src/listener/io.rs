@@ -213,11 +213,8 @@ impl AsyncWrite for ClientIo {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        match this.stream {
-            Socket::Left(_) => result,
-            // What was written last waits here, sealed, until the client takes it.
-            Socket::Right(_) => this.written(result),
-        }
+        // What was written last waits here until the client takes it.
+        this.written(result)
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

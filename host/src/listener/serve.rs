@@ -21,6 +21,7 @@ use super::io::{Ahead, ClientIo, Progress};
 use super::socket::Socket;
 use super::tls::{Secured, Termination};
 use crate::config::Limits;
+use crate::cork::Corked;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::observe::Reason;
 use crate::proxy::{Client, Proxy};
@@ -140,6 +141,7 @@ struct Begun {
 /// Establishes TLS, if the listener has it, and waits for the first bytes. `None`: there is nothing to serve.
 async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
     let timeout = proxy.generation().config.limits.header_timeout;
+    let stream = Corked::new(stream);
     let (mut socket, agreed, tls) = match tls {
         None => (Socket::Left(stream), None, None),
         // Boxed, so that connections without TLS stay small.

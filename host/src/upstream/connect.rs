@@ -17,6 +17,7 @@ use super::error::UpstreamError;
 use super::executor::LocalExecutor;
 use super::tls::Tls;
 use crate::config;
+use crate::cork::Corked;
 
 /// Most bytes that a response head, or one read of a body, may occupy.
 const READ_BUFFER: usize = 256 * 1024;
@@ -24,7 +25,7 @@ const READ_BUFFER: usize = 256 * 1024;
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// A byte stream to a target, with TLS or without.
-type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+type Transport = Either<Corked, Box<TlsStream<Corked>>>;
 
 /// Opens an HTTP/1 connection; its task runs until the sender is dropped or the peer closes.
 pub(super) async fn http1(
@@ -84,6 +85,7 @@ async fn transport(
     protocol: config::UpstreamProtocol,
 ) -> Result<(Transport, SocketAddr), UpstreamError> {
     let (stream, address) = tcp(target).await?;
+    let stream = Corked::new(stream);
     if !target.tls {
         return Ok((Transport::Left(stream), address));
     }
