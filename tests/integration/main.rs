@@ -43,6 +43,7 @@ mod plugins_verb;
 mod readme;
 mod reload_storm;
 mod request_ids;
+mod reroute;
 mod resting;
 mod rollback;
 mod route_actions;

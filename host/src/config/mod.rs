@@ -19,6 +19,7 @@ mod node;
 mod origins;
 mod problem;
 mod proxies;
+mod reroute;
 pub mod schema;
 mod shown;
 mod size;
@@ -48,6 +49,7 @@ pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
 pub use proxies::TrustedProxies;
+pub use reroute::Reroute;
 pub use suggest::closest;
 pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
@@ -288,6 +290,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Protocols that a client may switch its connection to (`websocket` by default).
     pub upgrades: Vec<HeaderValue>,
+    /// Which requests filters of other routes may lead here.
+    pub reroute: Reroute,
 }
 
 /// A condition on a request: all parts that are present must hold.

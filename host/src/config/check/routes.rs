@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{UpstreamNames, actions, all, filters, matches};
+use super::{UpstreamNames, actions, all, filters, matches, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
 use crate::route::host::Authority;
 
 /// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
@@ -50,6 +50,9 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let upgrades = fields
         .optional("upgrades")
         .map_or_else(|| Some(vec![HeaderValue::from_static("websocket")]), |node| all(&node.elements()?, protocol));
+    let reroute = fields
+        .optional("reroute")
+        .map_or(Some(Reroute::default()), |node| word(&node, &[("checked", Reroute::Checked), ("any", Reroute::Any)]));
     fields.finish();
     Some(Route {
         name: name?,
@@ -62,6 +65,7 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         retry: retry?,
         rewrite: rewrite?,
         upgrades: upgrades?,
+        reroute: reroute?,
         timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
     })
 }

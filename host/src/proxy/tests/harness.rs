@@ -103,6 +103,7 @@ impl Setup {
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
             upgrades: Vec::new(),
+            reroute: config::Reroute::default(),
         };
         Config {
             listeners: vec![config::Listener {
@@ -200,6 +201,7 @@ struct Log(Rc<RefCell<Vec<Outcome>>>);
 
 impl Recorder for Log {
     fn begin(&self, _route: Option<&Rc<str>>) {}
+    fn moved(&self, _from: Option<&Rc<str>>, _to: &Rc<str>) {}
     fn opened(&self) {}
     fn closed(&self) {}
     fn handshake_failed(&self, _reason: HandshakeFailure) {}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-use crate::config::{Action, HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{Action, HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
 use crate::filter::{LocalReply, Name};
 use crate::proxy::{forward, local};
 
@@ -20,6 +20,7 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,
         upgrades: Vec::new(),
+        reroute: Reroute::default(),
     }
 }
 

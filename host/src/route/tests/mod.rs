@@ -9,7 +9,7 @@ mod search;
 use http::{HeaderMap, Method};
 
 use super::RequestView;
-use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Rewrite, Route, ValueMatch};
+use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Reroute, Rewrite, Route, ValueMatch};
 
 /// A request without a query and with few headers, to build on.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ fn route(name: &str, matches: Match) -> Route {
         rewrite: Rewrite::default(),
         timeout: None,
         upgrades: Vec::new(),
+        reroute: Reroute::default(),
     }
 }
 
