@@ -78,6 +78,8 @@ pub struct Config {
 /// otherwise.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Unique, if there is one; routes name it. A listener with a name has its address alone.
+    pub name: Option<Arc<str>>,
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
     /// Cleartext without.
@@ -270,6 +272,8 @@ pub enum PauseMeaning {
 pub struct Route {
     /// Unique name; where it stands (`routes[3]`) when the file gives none.
     pub name: Arc<str>,
+    /// The addresses of the listeners that it belongs to, as configured; empty for all that carry HTTP.
+    pub listeners: Vec<SocketAddr>,
     /// Which requests.
     pub matches: Match,
     /// Filters after the global ones.

@@ -164,7 +164,7 @@ impl Proxy {
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
+        let routed = broken.map_or_else(|| route(&generation, &parts, client.listener), |rule| Err(rule.into()));
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
         recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::listeners::ListenerNames;
 use super::{UpstreamNames, actions, all, filters, matches, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
@@ -18,18 +19,25 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
 
-pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Route>> {
+pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames, listeners: &ListenerNames<'_>) -> Option<Vec<Route>> {
     let nodes = node.elements()?;
     let mut names: HashMap<Arc<str>, Node<'_>> = HashMap::new();
-    all(&nodes, |node| route(node, upstreams, &mut names))
+    all(&nodes, |node| route(node, (upstreams, listeners), &mut names))
 }
 
-fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<Route> {
+fn route<'a>(
+    node: &Node<'a>,
+    (upstreams, listeners): (&UpstreamNames, &ListenerNames<'_>),
+    names: &mut HashMap<Arc<str>, Node<'a>>,
+) -> Option<Route> {
     let mut fields = Fields::of(node)?;
     let name = match fields.optional("name") {
         Some(place) => name(&place, names),
         None => Some(Arc::from(&*node.path)),
     };
+    let listeners = fields
+        .optional("listeners")
+        .map_or_else(|| Some(Vec::new()), |node| all(&node.some_elements()?, |node| listeners.resolve(node)));
     let matches = fields.optional("match").map_or_else(|| Some(Match::default()), |node| matches::condition(&node));
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
@@ -56,6 +64,7 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     fields.finish();
     Some(Route {
         name: name?,
+        listeners: listeners?,
         matches: matches?,
         filters: filters?,
         action: action?,

@@ -93,6 +93,7 @@ impl Setup {
         };
         let route = Route {
             name: "all".into(),
+            listeners: Vec::new(),
             matches: Match { path: Some(PathMatch::Prefix(self.prefix.to_owned())), ..Match::default() },
             filters: Vec::new(),
             action: Action::to("origin"),
@@ -107,6 +108,7 @@ impl Setup {
         };
         Config {
             listeners: vec![config::Listener {
+                name: None,
                 address,
                 tls: None,
                 tcp: None,

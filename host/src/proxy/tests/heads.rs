@@ -10,6 +10,7 @@ use crate::proxy::{forward, local};
 fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
     Route {
         name: "r".into(),
+        listeners: Vec::new(),
         matches: Match { path: Some(PathMatch::Prefix(prefix.to_owned())), ..Match::default() },
         filters: Vec::new(),
         action: Action::to("u"),
