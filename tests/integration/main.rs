@@ -54,6 +54,7 @@ mod sandbox;
 mod scale;
 mod schema_verb;
 mod shutdown;
+mod sticky;
 mod swap;
 mod swap_files;
 mod tcp;

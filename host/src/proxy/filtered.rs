@@ -136,15 +136,14 @@ async fn respond(
 ) -> Result<Response<ProxyBody>, Aborted> {
     let switched =
         (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::Switched::new(&mut response));
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let hop = Hop::new(&parts.headers);
-    if let Some((route, _)) = ongoing.route() {
-        action::change(&mut parts.headers, &route.response_headers);
-    }
     let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
     let mut head = Headers::with_capacity(parts.headers.len() + 2);
     head.append(Name::Status, HeaderValue::from(parts.status.as_u16()));
     head.extend_from_map_if(parts.headers, |name| !hop.ends(name));
+    // After what ends here is gone: an upstream cannot nominate away what the route sets.
+    ongoing.change_response_list(&mut head);
     let length = if body.is_end_stream() { None } else { body.size_hint().exact() };
     chain.begin_response(head, length, Box::new(UpstreamInput(body)));
 

@@ -215,6 +215,10 @@ impl Ongoing {
         let route = self.generation.routes.get(self.routed.route?)?;
         route.shares.get(self.routed.share?)
     }
+    /// The cookie that the client is given by the upstream's balancing.
+    fn session(&self) -> Option<&HeaderValue> {
+        self.share()?.upstream.session(&self.journey, self.secure)
+    }
     /// When the route's timeout passes, if it has one.
     fn deadline(&self) -> Option<Instant> {
         let timeout = match self.route() {
@@ -288,9 +292,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         let mut headers = std::mem::take(response.headers_mut());
         Hop::new(&headers).clean(&mut headers, |_| false);
         forward::add_via(&mut headers, response.version());
-        if let Some((route, _)) = ongoing.route() {
-            action::change(&mut headers, &route.response_headers);
-        }
+        ongoing.change_response(&mut headers);
         ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
         return upgrade::switch(ongoing, headers, upstream);
     }
@@ -302,9 +304,7 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     let (mut parts, body) = response.into_parts();
     Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
-    if let Some((route, _)) = ongoing.route() {
-        action::change(&mut parts.headers, &route.response_headers);
-    }
+    ongoing.change_response(&mut parts.headers);
     if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
