@@ -295,6 +295,9 @@ impl Exchange<'_> {
         let (shown, Some(route)) = (&self.shown["routes"][index], self.generation.config.routes.get(index)) else {
             return Value::Null;
         };
+        if *self.view.method == Method::TRACE && !proxy::takes_trace(route) {
+            return json!({ "status": 405 });
+        }
         let mut then = match &route.action {
             Action::Forward(_) => self.forward(shown, route),
             Action::Redirect(redirect) => {

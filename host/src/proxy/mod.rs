@@ -13,6 +13,7 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod methods;
 mod mirror;
 mod normal;
 mod record;
@@ -47,6 +48,7 @@ pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
 use record::{Counted, Recording};
@@ -172,10 +174,14 @@ impl Proxy {
             Ok(routed) => routed,
             Err(error) => return Begun::Answered(refuse(&error, &arrival, recording, Some(body))),
         };
+        let taken = routed.route.and_then(|route| generation.config.routes.get(route));
+        if let Some(reply) = methods::own_answer(&mut parts, taken) {
+            return Begun::Answered(replied(reply, &arrival, recording, Some(body), false));
+        }
         if arrival.version == Version::HTTP_2 {
             forward::join_cookies(&mut parts.headers);
         }
-        if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
+        if let Some(taken) = taken {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
         let asker = Asker::new(client, &parts.headers);
