@@ -19,6 +19,7 @@ mod node;
 mod origins;
 mod problem;
 mod proxies;
+mod reroute;
 pub mod schema;
 mod shown;
 mod size;
@@ -48,6 +49,7 @@ pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
 pub use proxies::TrustedProxies;
+pub use reroute::Reroute;
 pub use suggest::closest;
 pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
@@ -76,6 +78,8 @@ pub struct Config {
 /// otherwise.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Unique, if there is one; routes name it. A listener with a name has its address alone.
+    pub name: Option<Arc<str>>,
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
     /// Cleartext without.
@@ -268,6 +272,8 @@ pub enum PauseMeaning {
 pub struct Route {
     /// Unique name; where it stands (`routes[3]`) when the file gives none.
     pub name: Arc<str>,
+    /// The addresses of the listeners that it belongs to, as configured; empty for all that carry HTTP.
+    pub listeners: Vec<SocketAddr>,
     /// Which requests.
     pub matches: Match,
     /// Filters after the global ones.
@@ -288,6 +294,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Protocols that a client may switch its connection to (`websocket` by default).
     pub upgrades: Vec<HeaderValue>,
+    /// Which requests filters of other routes may lead here.
+    pub reroute: Reroute,
 }
 
 /// A condition on a request: all parts that are present must hold.

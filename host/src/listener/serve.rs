@@ -54,7 +54,7 @@ pub(super) fn next_id() -> u64 {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
-    let Arrived { stream, remote, local, tls, trusted } = arrived;
+    let Arrived { stream, remote, local, configured, tls, trusted } = arrived;
     let _counted = proxy.count_connection();
     let limits = proxy.generation().config.limits.clone();
     let mut draining = drain.clone();
@@ -65,7 +65,7 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     };
     drop(tls);
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
-    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, configured, trusted);
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
     let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits };

@@ -31,6 +31,8 @@ pub enum Reason {
     FilterReset,
     /// What the filters left of a message cannot be sent.
     FilterOutput,
+    /// A filter led a request to a route whose own filters it has not passed.
+    RerouteRefused,
     /// A filter changed the length of a body whose head had left with a length.
     LengthChanged,
     /// The response's body is larger than a filter may hold.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -72,6 +74,7 @@ impl Reason {
         Self::FilterFault,
         Self::FilterReset,
         Self::FilterOutput,
+        Self::RerouteRefused,
         Self::LengthChanged,
         Self::ResponseTooLarge,
         Self::NoTarget,
@@ -103,6 +106,7 @@ impl Reason {
             | Self::FilterFault
             | Self::FilterReset
             | Self::FilterOutput
+            | Self::RerouteRefused
             | Self::LengthChanged
             | Self::ResponseTooLarge
             | Self::NoTarget
@@ -152,6 +156,7 @@ impl Reason {
             Self::FilterFault => "filter_fault",
             Self::FilterReset => "filter_reset",
             Self::FilterOutput => "filter_output",
+            Self::RerouteRefused => "reroute_refused",
             Self::LengthChanged => "length_changed",
             Self::ResponseTooLarge => "response_too_large",
             Self::NoTarget => "no_target",

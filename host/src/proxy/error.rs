@@ -1,6 +1,7 @@
 //! Why the gateway answers a request itself: the one place where errors become statuses and texts.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use http::StatusCode;
 
@@ -44,6 +45,12 @@ pub enum ProxyError {
     /// What a filter left of the message cannot be sent.
     #[error("a filter made an invalid message: {0}")]
     FilterOutput(String),
+    /// A filter had the route chosen again, and none takes what it made of the request.
+    #[error("no route for what the filters made of the request")]
+    NoOtherRoute,
+    /// A filter had the route chosen again, and the request has not passed what guards the new one.
+    #[error("the filters lead to the route \"{0}\", whose own filters the request has not passed")]
+    Unpassed(Rc<str>),
 }
 
 impl ProxyError {
@@ -54,11 +61,11 @@ impl ProxyError {
             Self::BadRequest(_) | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoRoute | Self::NoOtherRoute => StatusCode::NOT_FOUND,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::FilterOutput(_) | Self::Unpassed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
@@ -78,11 +85,11 @@ impl ProxyError {
             Self::BadRequest(_) | Self::RequestBody(_) => "bad request\n",
             Self::NotImplemented => "not implemented\n",
             Self::TooManyHeaders => "request header fields too large\n",
-            Self::NoRoute => "not found\n",
+            Self::NoRoute | Self::NoOtherRoute => "not found\n",
             Self::RequestTooLarge => "request body too large\n",
             Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
             Self::Timeout => "upstream request timeout\n",
-            Self::FilterOutput(_) => "internal error\n",
+            Self::FilterOutput(_) | Self::Unpassed(_) => "internal error\n",
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
@@ -102,13 +109,14 @@ impl ProxyError {
             Self::BadRequest(_) => Reason::BadRequest,
             Self::NotImplemented => Reason::Unsupported,
             Self::TooManyHeaders => Reason::HeadersTooLarge,
-            Self::NoRoute => Reason::NoRoute,
+            Self::NoRoute | Self::NoOtherRoute => Reason::NoRoute,
             Self::RequestBody(_) => Reason::RequestAborted,
             Self::RequestTooLarge => Reason::RequestTooLarge,
             Self::ResponseTooLarge => Reason::ResponseTooLarge,
             Self::BadResponse(_) => Reason::UpstreamProtocol,
             Self::Timeout => Reason::RouteTimeout,
             Self::FilterOutput(_) => Reason::FilterOutput,
+            Self::Unpassed(_) => Reason::RerouteRefused,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
                 UpstreamError::NoTarget { .. } => Reason::NoTarget,
@@ -136,7 +144,9 @@ impl ProxyError {
             | Self::ResponseTooLarge
             | Self::Upstream(_)
             | Self::BadResponse(_)
-            | Self::FilterOutput(_) => Cow::Owned(format!("gateway: {self}")),
+            | Self::FilterOutput(_)
+            | Self::NoOtherRoute
+            | Self::Unpassed(_) => Cow::Owned(format!("gateway: {self}")),
         }
     }
     /// Whether the client's connection cannot be trusted any more and is closed after the answer.
@@ -150,7 +160,9 @@ impl ProxyError {
             | Self::Upstream(_)
             | Self::BadResponse(_)
             | Self::Timeout
-            | Self::FilterOutput(_) => false,
+            | Self::FilterOutput(_)
+            | Self::NoOtherRoute
+            | Self::Unpassed(_) => false,
         }
     }
 }

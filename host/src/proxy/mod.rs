@@ -13,11 +13,14 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod methods;
 mod mirror;
 mod normal;
 mod record;
 mod request_id;
+mod reroute;
 mod routing;
+mod stop;
 pub mod tcp;
 mod unread;
 mod upgrade;
@@ -45,6 +48,7 @@ pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
 use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
 use record::{Counted, Recording};
@@ -162,7 +166,7 @@ impl Proxy {
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
+        let routed = broken.map_or_else(|| route(&generation, &parts, client.listener), |rule| Err(rule.into()));
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
         recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));
@@ -170,10 +174,14 @@ impl Proxy {
             Ok(routed) => routed,
             Err(error) => return Begun::Answered(refuse(&error, &arrival, recording, Some(body))),
         };
+        let taken = routed.route.and_then(|route| generation.config.routes.get(route));
+        if let Some(reply) = methods::own_answer(&mut parts, taken) {
+            return Begun::Answered(replied(reply, &arrival, recording, Some(body), false));
+        }
         if arrival.version == Version::HTTP_2 {
             forward::join_cookies(&mut parts.headers);
         }
-        if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
+        if let Some(taken) = taken {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
         }
         let asker = Asker::new(client, &parts.headers);
@@ -212,6 +220,10 @@ impl Ongoing {
     fn share(&self) -> Option<&Share> {
         let route = self.generation.routes.get(self.routed.route?)?;
         route.shares.get(self.routed.share?)
+    }
+    /// The cookie that the client is given by the upstream's balancing.
+    fn session(&self) -> Option<&HeaderValue> {
+        self.share()?.upstream.session(&self.journey, self.secure)
     }
     /// When the route's timeout passes, if it has one.
     fn deadline(&self) -> Option<Instant> {
@@ -286,9 +298,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         let mut headers = std::mem::take(response.headers_mut());
         Hop::new(&headers).clean(&mut headers, |_| false);
         forward::add_via(&mut headers, response.version());
-        if let Some((route, _)) = ongoing.route() {
-            action::change(&mut headers, &route.response_headers);
-        }
+        ongoing.change_response(&mut headers);
         ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
         return upgrade::switch(ongoing, headers, upstream);
     }
@@ -300,9 +310,7 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     let (mut parts, body) = response.into_parts();
     Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
-    if let Some((route, _)) = ongoing.route() {
-        action::change(&mut parts.headers, &route.response_headers);
-    }
+    ongoing.change_response(&mut parts.headers);
     if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -164,6 +164,7 @@ fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
-fn same(one: &HeaderValue, other: &HeaderValue) -> bool {
+/// Whether two names are of the same protocol.
+pub(super) fn same(one: &HeaderValue, other: &HeaderValue) -> bool {
     one.as_bytes().eq_ignore_ascii_case(other.as_bytes())
 }

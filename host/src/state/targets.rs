@@ -20,8 +20,8 @@ type Known = BTreeMap<Arc<str>, (config::Upstream, Weak<Targets>)>;
 /// What is known of the targets of one upstream.
 pub struct Targets {
     pub(crate) all: Box<[TargetHealth]>,
-    /// Requests under way, over all workers.
-    pub(crate) in_flight: AtomicUsize,
+    /// Requests under way, over all workers, and over all configurations that the upstream has had since the oldest of them.
+    pub(crate) in_flight: Arc<AtomicUsize>,
     /// One worker does the health checks.
     checked: AtomicBool,
 }
@@ -69,7 +69,8 @@ impl Health {
             Some(targets.all.get(place)?.copy(config.health == upstream.health))
         };
         let all = upstream.targets.iter().map(|target| kept(target).unwrap_or_default()).collect();
-        let targets = Arc::new(Targets { all, in_flight: AtomicUsize::new(0), checked: AtomicBool::new(false) });
+        let in_flight = before.as_ref().map(|(_, targets)| Arc::clone(&targets.in_flight)).unwrap_or_default();
+        let targets = Arc::new(Targets { all, in_flight, checked: AtomicBool::new(false) });
         known.insert(Arc::clone(&upstream.name), (upstream.clone(), Arc::downgrade(&targets)));
         targets
     }

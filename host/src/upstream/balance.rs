@@ -10,8 +10,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
+use super::sticky::{Sticky, cookies};
 use super::turns::{self, Turn};
 use crate::config::balance::{Balance, HashKey};
 use crate::config::{self, Target};
@@ -26,6 +27,8 @@ pub(super) struct Balancer {
     /// Whether some get more than others.
     weighted: bool,
     next: Cell<usize>,
+    /// Keeps sessions at their targets.
+    pub(super) sticky: Option<Sticky>,
     pub(super) health: Arc<Targets>,
 }
 
@@ -55,6 +58,10 @@ impl Balancer {
             weighted: upstream.targets.iter().any(|target| target.weight != 1),
             // Workers do not all begin with the same one.
             next: Cell::new(fastrand::usize(..)),
+            sticky: match &upstream.balance {
+                Balance::Cookie(cookie) => Some(Sticky::new(cookie, &upstream.name, &upstream.targets)),
+                _ => None,
+            },
             health,
         }
     }
@@ -67,9 +74,17 @@ impl Balancer {
         let Balance::Hash(key) = &self.balance else { return None };
         match key {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
-            HashKey::Cookie(name) => cookie(headers, name).map(|value| hash(value.as_bytes())),
+            HashKey::Cookie(name) => cookies(headers, name).next().map(|value| hash(value.as_bytes())),
             HashKey::Ip => client.map(|client| hash(&client)),
         }
+    }
+    /// The place where a request's session belongs.
+    pub(super) fn home(&self, headers: &HeaderMap) -> Option<usize> {
+        self.sticky.as_ref()?.home(headers)
+    }
+    /// Whether the target at `place` can have a request of a session that belongs there, whatever its weight and priority.
+    pub(super) fn is_at_home(&self, place: usize, tried: &[usize]) -> bool {
+        !tried.contains(&place) && self.health.all.get(place).is_some_and(TargetHealth::is_usable)
     }
     /// The place of the target whose turn it is, among those that were not tried; `None` when there is nobody left to ask.
     pub(super) fn choose(&self, key: Option<u64>, tried: &[usize]) -> Option<usize> {
@@ -125,10 +140,4 @@ fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }

@@ -10,6 +10,7 @@ mod error;
 mod executor;
 mod grpc;
 mod pool;
+mod sticky;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::net::TcpStream;
 
@@ -195,9 +196,11 @@ impl Upstream {
         let _waiting = Held::new(&self.waiting);
         let admitted = self.admit()?;
         let key = self.balancer.key(request.headers(), journey.client);
+        let home = self.balancer.home(request.headers());
         let mut failure = None;
         loop {
-            let mut place = self.balancer.choose(key, &journey.tried.borrow());
+            let at_home = home.filter(|home| self.balancer.is_at_home(*home, &journey.tried.borrow()));
+            let mut place = at_home.or_else(|| self.balancer.choose(key, &journey.tried.borrow()));
             if place.is_none() && failure.is_none() {
                 // The tries before this one have asked all of them; this one may have more luck.
                 journey.tried.borrow_mut().clear();
@@ -215,6 +218,7 @@ impl Upstream {
             match sent {
                 Ok(response) => {
                     self.answered(place, response.status());
+                    journey.new_home.set(Some(place).filter(|_| self.balancer.sticky.is_some() && home != Some(place)));
                     let in_use = InUse { _active: active, _admitted: admitted };
                     // Without a body the exchange is over, unless the connection becomes a tunnel.
                     let over = response.body().is_end_stream() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -236,6 +240,13 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// The `set-cookie` by which the client's further requests come to the same target, when it has to be told. `secure`: the client
+    /// speaks TLS.
+    #[must_use]
+    pub fn session(&self, journey: &Journey, secure: bool) -> Option<&HeaderValue> {
+        self.balancer.sticky.as_ref()?.field(journey.new_home.get()?, secure)
     }
 
     /// A request's time is up: the target that it waits for has failed it.
@@ -316,6 +327,8 @@ pub struct Journey {
     tried: RefCell<Vec<usize>>,
     /// The target whose answer is waited for.
     under_way: Cell<Option<usize>>,
+    /// The target that its session belongs to from now on.
+    new_home: Cell<Option<usize>>,
 }
 
 impl Journey {

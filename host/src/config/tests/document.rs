@@ -38,7 +38,7 @@ const EVERYTHING: &str = r#"{
                   "client": { "ca": "c" } } }, { "address": "127.0.0.2:0", "tcp": { "upstream": "u" } }],
   "admin": { "address": "127.0.0.1:0" },
   "plugins": { "sha256": {}, "keys": [] },
-  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"] },
+  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"], "balance": { "cookie": { "name": "a" } } },
                  "v": { "targets": [{ "url": "https://127.0.0.1:1" }], "balance": { "hash": { "header": "a" } }, "health": { "connect": true },
                         "eject": {}, "tls": { "ca": "c" } } },
   "filters": [{ "use": "log", "when": { "path": { "exact": "/" } }, "capabilities": { "hostcalls": ["log", "proxy_log"] }, "env": { "A": "b" } }],

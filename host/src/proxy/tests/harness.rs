@@ -93,6 +93,7 @@ impl Setup {
         };
         let route = Route {
             name: "all".into(),
+            listeners: Vec::new(),
             matches: Match { path: Some(PathMatch::Prefix(self.prefix.to_owned())), ..Match::default() },
             filters: Vec::new(),
             action: Action::to("origin"),
@@ -103,9 +104,11 @@ impl Setup {
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
             upgrades: Vec::new(),
+            reroute: config::Reroute::default(),
         };
         Config {
             listeners: vec![config::Listener {
+                name: None,
                 address,
                 tls: None,
                 tcp: None,
@@ -200,6 +203,7 @@ struct Log(Rc<RefCell<Vec<Outcome>>>);
 
 impl Recorder for Log {
     fn begin(&self, _route: Option<&Rc<str>>) {}
+    fn moved(&self, _from: Option<&Rc<str>>, _to: &Rc<str>) {}
     fn opened(&self) {}
     fn closed(&self) {}
     fn handshake_failed(&self, _reason: HandshakeFailure) {}

@@ -66,8 +66,12 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
         b"compress" => envoy::compress(arguments.0),
         b"uncompress" => envoy::uncompress(arguments.0),
         b"set_envoy_filter_state" => envoy::set_filter_state(host, arguments.0),
-        // Routes are chosen before filters run, and properties need no declaration.
-        b"clear_route_cache" | b"declare_property" => Ok(Vec::new()),
+        b"clear_route_cache" => {
+            host.clear_route();
+            Ok(Vec::new())
+        }
+        // Properties need no declaration.
+        b"declare_property" => Ok(Vec::new()),
         _ => Err(Status::NotFound.into()),
     }
 }

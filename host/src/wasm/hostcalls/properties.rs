@@ -81,8 +81,8 @@ impl HostState {
             ("destination", name) => address(facts.connection.local, name),
             ("connection", name) => connection(&facts.connection, name),
             ("upstream", name) => address(exchange.progress.borrow().upstream_address?, name),
-            ("route_name", "") | ("xds", "route_name") => Some(facts.route.as_bytes().to_vec()),
-            ("cluster_name", "") | ("xds", "cluster_name") => Some(facts.upstream.as_bytes().to_vec()),
+            ("route_name", "") | ("xds", "route_name") => Some(exchange.route().as_bytes().to_vec()),
+            ("cluster_name", "") | ("xds", "cluster_name") => Some(exchange.upstream().as_bytes().to_vec()),
             _ => None,
         }
     }
