@@ -33,6 +33,7 @@ mod forwarding;
 mod hostile;
 mod http2_floods;
 mod malformed;
+mod memory_limit;
 mod plugin_auth;
 mod plugin_cors;
 mod plugin_log;

@@ -144,11 +144,11 @@ impl Admin {
     }
 
     fn ready(&self) -> Answer {
-        match self.status.ready() {
-            Ok(()) => json(StatusCode::OK, &json!({ "status": "ready" })),
-            Err(reasons) => {
-                json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reasons": reasons }))
-            }
+        let mut reasons = self.status.ready().err().unwrap_or_default();
+        reasons.extend(self.state.pressure.reason());
+        match reasons.is_empty() {
+            true => json(StatusCode::OK, &json!({ "status": "ready" })),
+            false => json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reasons": reasons })),
         }
     }
 

@@ -15,6 +15,7 @@ mod fields;
 pub mod files;
 mod interpolate;
 mod load;
+mod memory;
 mod node;
 mod origins;
 mod problem;
@@ -365,6 +366,8 @@ pub struct Limits {
     pub header_count: usize,
     /// Most body bytes that a stage holds (1 MiB).
     pub buffer_bytes: usize,
+    /// Resident memory of the process above which new requests are refused, bytes; `None`: never (nine tenths of what the cgroup may have).
+    pub memory: Option<u64>,
     /// Most open client connections (10 000).
     pub connections: usize,
     /// Most open connections of one client: an IPv4 address, or an IPv6 network of 64 bits; no limit by default.

@@ -82,6 +82,7 @@ fn effective(shown: &mut Value, config: &Config) {
         }
     };
     put("/limits", "workers", config.limits.workers.into());
+    put("/limits", "memory", config.limits.memory.map_or(false.into(), Value::from));
     put("/plugins", "dir", config.plugins.dir.display().to_string().into());
     let cache = config.plugins.cache.as_ref().map_or(false.into(), |cache| cache.display().to_string().into());
     put("/plugins", "cache", cache);

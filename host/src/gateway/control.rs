@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use super::generation::{Builder, Generation};
+use super::pressure;
 use super::reload::{Reloader, lock};
 use super::sockets::Listening;
 use super::status::GatewayStatus;
@@ -52,10 +53,12 @@ pub(super) fn serve(
     let urls = reloader.publish(Arc::clone(first))?;
     let reloader = Arc::new(Mutex::new(reloader));
     let steering = Arc::new(Steering::new(&reloader, &status));
+    let looking = pressure::watch(Arc::clone(&state), Arc::clone(&status));
     let admin = Admin { state, metrics, status, control: Arc::clone(&steering) as _, hosts: Vec::new() };
     runtime.block_on(async {
         let admin = serve_admin(admin_socket, admin)?;
         watch_files(&reloader)?;
+        tokio::spawn(looking);
         announce(&urls, admin);
         control(&reloader, &steering, &mut alarms).await
     })?;

@@ -43,6 +43,11 @@ impl GatewayStatus {
         self.read(|inner| inner.draining)
     }
 
+    /// Resident memory above which requests are refused, bytes; none before the first generation.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.read(|inner| inner.generation.as_ref()?.config.limits.memory)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }

@@ -23,6 +23,8 @@ pub enum Reason {
     RouteTimeout,
     /// The gateway is at a limit of its own.
     Overloaded,
+    /// The process has more memory than it may have.
+    MemoryLimit,
     /// The gateway is shutting down.
     Draining,
     /// A filter that fails closed has faulted.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -68,6 +70,7 @@ impl Reason {
         Self::NoRoute,
         Self::RouteTimeout,
         Self::Overloaded,
+        Self::MemoryLimit,
         Self::Draining,
         Self::FilterFault,
         Self::FilterReset,
@@ -99,6 +102,7 @@ impl Reason {
             | Self::NoRoute => true,
             Self::RouteTimeout
             | Self::Overloaded
+            | Self::MemoryLimit
             | Self::Draining
             | Self::FilterFault
             | Self::FilterReset
@@ -148,6 +152,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::RouteTimeout => "route_timeout",
             Self::Overloaded => "overloaded",
+            Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::FilterFault => "filter_fault",
             Self::FilterReset => "filter_reset",

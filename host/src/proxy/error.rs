@@ -41,6 +41,9 @@ pub enum ProxyError {
     /// No response within the route's timeout.
     #[error("route timeout")]
     Timeout,
+    /// The process has more memory than it may have.
+    #[error("over the memory limit")]
+    MemoryLimit,
     /// What a filter left of the message cannot be sent.
     #[error("a filter made an invalid message: {0}")]
     FilterOutput(String),
@@ -58,6 +61,7 @@ impl ProxyError {
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::MemoryLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
@@ -82,6 +86,7 @@ impl ProxyError {
             Self::RequestTooLarge => "request body too large\n",
             Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
             Self::Timeout => "upstream request timeout\n",
+            Self::MemoryLimit => "overloaded\n",
             Self::FilterOutput(_) => "internal error\n",
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
@@ -108,6 +113,7 @@ impl ProxyError {
             Self::ResponseTooLarge => Reason::ResponseTooLarge,
             Self::BadResponse(_) => Reason::UpstreamProtocol,
             Self::Timeout => Reason::RouteTimeout,
+            Self::MemoryLimit => Reason::MemoryLimit,
             Self::FilterOutput(_) => Reason::FilterOutput,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
@@ -128,6 +134,7 @@ impl ProxyError {
         match self {
             Self::NoRoute => Cow::Borrowed("gateway: no route"),
             Self::Timeout => Cow::Borrowed("gateway: route timeout"),
+            Self::MemoryLimit => Cow::Borrowed("gateway: memory limit"),
             Self::BadRequest(_)
             | Self::NotImplemented
             | Self::TooManyHeaders
@@ -139,11 +146,13 @@ impl ProxyError {
             | Self::FilterOutput(_) => Cow::Owned(format!("gateway: {self}")),
         }
     }
-    /// Whether the client's connection cannot be trusted any more and is closed after the answer.
+    /// Whether the client's connection is closed after the answer: it cannot be trusted any more, or not be afforded.
     #[must_use]
     pub fn closes(&self) -> bool {
         match self {
             Self::BadRequest(_) | Self::NotImplemented | Self::TooManyHeaders | Self::RequestBody(_) => true,
+            // A connection that stays open keeps its buffers.
+            Self::MemoryLimit => true,
             Self::NoRoute
             | Self::RequestTooLarge
             | Self::ResponseTooLarge

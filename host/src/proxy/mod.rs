@@ -29,6 +29,7 @@ mod tests;
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -60,6 +61,7 @@ use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::{ConnectionFacts, Facts};
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::{HandshakeFailure, Reason};
+use crate::state::State;
 use crate::upstream::{Journey, RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -72,6 +74,7 @@ pub struct Proxy {
     generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
     recorder: Rc<dyn Recorder>,
     ids: RequestIds,
+    state: Arc<State>,
 }
 
 /// There is no answer: the client's stream is to be reset, or its connection closed.
@@ -106,8 +109,16 @@ enum Begun {
 impl Proxy {
     /// A proxy that serves each request with the generation that is current when it arrives.
     #[must_use]
-    pub fn new(generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>, recorder: Rc<dyn Recorder>) -> Rc<Self> {
-        Rc::new(Self { generation, recorder, ids: RequestIds::new() })
+    pub fn new(
+        generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
+        recorder: Rc<dyn Recorder>,
+        state: Arc<State>,
+    ) -> Rc<Self> {
+        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state })
+    }
+    /// Whether the process has more memory than it may have, and takes on nothing new.
+    pub(crate) fn is_over_memory(&self) -> bool {
+        self.state.pressure.is_over()
     }
     /// Counts a client's connection until the answer is dropped.
     pub(crate) fn count_connection(&self) -> Counted {
@@ -162,7 +173,11 @@ impl Proxy {
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
+        let routed = match broken {
+            Some(rule) => Err(rule.into()),
+            None if self.is_over_memory() => Err(ProxyError::MemoryLimit),
+            None => route(&generation, &parts),
+        };
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
         recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));
@@ -221,9 +236,6 @@ impl Ongoing {
         };
         Some(self.recording.started + timeout)
     }
-}
-
-impl Ongoing {
     /// What a redirection repeats.
     fn asked<'a>(&'a self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
         // What a trusted proxy was asked for, unless a filter has put another in the place of what this gateway was asked for.
@@ -352,16 +364,12 @@ fn answer(
     close: bool,
 ) -> Response<ProxyBody> {
     recording.outcome.details = details;
-    let head = egress::response(head).unwrap_or_else(|_| internal_error());
+    let head = egress::response(head).unwrap_or_else(|_| local::internal_error());
     let framing = if bytes.is_empty() { Framing::None } else { Framing::Length(bytes.len() as u64) };
     let response = assemble(head, framing, arrival, close);
     recording.outcome.status = Some(response.status());
     let bytes = if arrival.head_only { bytes::Bytes::new() } else { bytes };
     response.map(|()| ProxyBody::full(bytes, recording))
-}
-
-fn internal_error() -> egress::ResponseHead {
-    egress::ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: http::HeaderMap::new() }
 }
 
 /// A response's head on its way to the client; its length is the one that the framing says.

@@ -41,7 +41,7 @@ fn every_key_is_read() {
                "headers": {"X-User": "a", "x-b": {"present": true}}, "query": {"page": {"regex": "[0-9]+"}} },
     "rewrite": { "path": {"prefix": "/"}, "host": "Users.example:81" },
   }], /* and trailing commas */
-  "limits": { "workers": 2, "header_bytes": 4096, "buffer_bytes": "2MiB", "http2_streams": 7, "drain_timeout": "1h" },
+  "limits": { "workers": 2, "header_bytes": 4096, "buffer_bytes": "2MiB", "memory": "1GiB", "http2_streams": 7, "drain_timeout": "1h" },
 }"#,
     )
     .config;
@@ -84,7 +84,7 @@ fn every_key_is_read() {
     assert_eq!(route.rewrite.host.as_deref(), Some("users.example:81"));
     let limits = &config.limits;
     assert_eq!((limits.workers, limits.header_bytes, limits.buffer_bytes, limits.http2_streams), (2, 4096, 2 << 20, 7));
-    assert_eq!(limits.drain_timeout, Duration::from_secs(3600));
+    assert_eq!((limits.drain_timeout, limits.memory), (Duration::from_secs(3600), Some(1 << 30)));
 }
 
 #[test]

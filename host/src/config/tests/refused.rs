@@ -234,6 +234,14 @@ fn numbers_are_bounded() {
     refuses(&limit(r#""workers": §0"#), &["limits.workers: must be between 1 and 1024, found 0"]);
     refuses(&limit(r#""workers": §-1"#), &["limits.workers: must be between 1 and 1024, found -1"]);
     refuses(&limit(r#""workers": §1.5"#), &["limits.workers: expected a whole number, found 1.5"]);
+    refuses(
+        &limit(r#""memory": §true"#),
+        &[r#"limits.memory: expected a size such as "512MiB", or false for no limit"#],
+    );
+    refuses(
+        &limit(r#""memory": §"1KiB""#),
+        &[r#"limits.memory: must be between "1MiB" and "1048576GiB", found "1KiB""#],
+    );
     refuses(&limit(r#""workers": §"4""#), &["limits.workers: expected a number, found a string"]);
     refuses(
         &limit(r#""connections": §99999999999999999999"#),
