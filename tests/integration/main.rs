@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod bad_modules;
 mod bodies;
 mod broken_configs;

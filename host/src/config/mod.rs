@@ -5,6 +5,7 @@
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
 pub mod action;
+mod admin;
 pub mod balance;
 pub mod capabilities;
 mod check;
@@ -41,6 +42,7 @@ use http::HeaderValue;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
+pub use admin::{Admin, Token};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use command_line::CommandLine;
@@ -59,8 +61,8 @@ pub use crate::filter::OnError;
 pub struct Config {
     /// Where the gateway listens; never empty.
     pub listeners: Vec<Listener>,
-    /// Where the admin API listens, if anywhere.
-    pub admin: Option<SocketAddr>,
+    /// The admin API, if there is one.
+    pub admin: Option<Admin>,
     /// Where plugins come from.
     pub plugins: Plugins,
     /// Upstreams by name.

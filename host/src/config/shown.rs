@@ -49,6 +49,9 @@ impl Origins {
             }
         }
         hide_headers(&mut shown);
+        if let Some(token) = shown.pointer_mut("/admin/token") {
+            cover(token);
+        }
         shown
     }
 }
@@ -89,8 +92,8 @@ fn effective(shown: &mut Value, config: &Config) {
     for (index, listener) in config.listeners.iter().enumerate() {
         put(&format!("/listeners/{index}"), "address", listener.address.to_string().into());
     }
-    if let Some(admin) = config.admin {
-        put("/admin", "address", admin.to_string().into());
+    if let Some(admin) = &config.admin {
+        put("/admin", "address", admin.address.to_string().into());
     }
     for (index, route) in config.routes.iter().enumerate() {
         put(&format!("/routes/{index}"), "name", route.name.to_string().into());

@@ -13,7 +13,7 @@ use crate::config::{
 fn the_smallest_configuration_has_every_default() {
     let config = good(r#"{"listeners": [{"address": "127.0.0.1:8080"}]}"#).config;
     assert_eq!(config.listeners[0].address.port(), 8080);
-    assert_eq!(config.admin, None);
+    assert!(config.admin.is_none());
     assert_eq!(config.plugins.dir, Path::new("/etc/sluicegate/plugins"));
     assert!(config.upstreams.is_empty() && config.filters.is_empty() && config.routes.is_empty());
     assert_eq!(config.limits, Limits::default());
@@ -45,7 +45,7 @@ fn every_key_is_read() {
 }"#,
     )
     .config;
-    assert_eq!(config.admin.map(|admin| admin.port()), Some(9901));
+    assert_eq!(config.admin.as_ref().map(|admin| admin.address.port()), Some(9901));
     assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
     assert_eq!(&config.plugins.sha256["my-filter"][..8], "e3b0c442");
     assert_eq!((config.plugins.sha256.len(), config.plugins.keys.len()), (1, 1));

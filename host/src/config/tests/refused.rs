@@ -229,6 +229,19 @@ fn filters_are_checked() {
 }
 
 #[test]
+fn a_token_of_the_admin_api_that_protects_nothing_is_refused() {
+    let admin = |more: &str| top(&format!(r#""admin": {{"address": "127.0.0.1:0", {more}}}"#));
+    let tls = r#""tls": {"certificates": [{"certificate": "a", "key": "b"}]}"#;
+    let short = "admin.token: must have at least 16 characters, visible ASCII only";
+    refuses(&admin(&format!(r#"{tls}, "token": §"short""#)), &[short]);
+    refuses(&admin(&format!(r#"{tls}, "token": §"with a space in it""#)), &[short]);
+    refuses(
+        &admin(r#""token": §"0123456789abcdef""#),
+        &[r#"admin.token: needs "tls" beside it: in the clear, whoever is on the way reads it"#],
+    );
+}
+
+#[test]
 fn numbers_are_bounded() {
     let limit = |more: &str| top(&format!(r#""limits": {{{more}}}"#));
     refuses(&limit(r#""workers": §0"#), &["limits.workers: must be between 1 and 1024, found 0"]);

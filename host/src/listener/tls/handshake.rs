@@ -65,6 +65,17 @@ impl Termination {
         }
     }
 
+    /// Establishes TLS on a connection that does not carry requests for the proxy. Gives the stream, and whether the client has shown a
+    /// certificate; one that is not trusted is refused.
+    ///
+    /// # Errors
+    /// Why TLS is not established, for the log.
+    pub async fn open(&self, stream: TcpStream, timeout: Duration) -> Result<(TlsStream<TcpStream>, bool), String> {
+        let Secured { stream, facts, .. } =
+            self.accept(stream, timeout).await.map_err(|refused| refused.to_string())?;
+        Ok((stream, facts.peer.is_some()))
+    }
+
     fn secured(&self, stream: TlsStream<TcpStream>) -> Result<Secured, HandshakeFailure> {
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
