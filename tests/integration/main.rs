@@ -43,6 +43,7 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod rebinding;
 mod reload_storm;
 mod request_ids;
 mod resting;

@@ -25,6 +25,7 @@ use identity::Identity;
 use material::{Contents, Material};
 use selection::Selection;
 
+use super::bind::overlap;
 use crate::config::{Alpn, ClientCertificates, ListenerTls, TlsVersion, files};
 
 /// TLS of one listener, ready for handshakes. Session tickets are good as long as it lives.
@@ -152,8 +153,12 @@ impl Terminations {
     pub fn set(&self, listeners: impl Iterator<Item = (SocketAddr, Option<Arc<Termination>>)>) {
         *self.0.borrow_mut() = listeners.collect();
     }
-    /// How connections of a listener are served; `None` when there is no such listener any more.
-    pub(super) fn of(&self, configured: SocketAddr) -> Option<Option<Arc<Termination>>> {
-        self.0.borrow().get(&configured).cloned()
+    /// Which listener the connections of an address belong to, and how they are served: its own, or the wider or narrower one that has
+    /// taken its place. `None` when there is none.
+    pub(super) fn of(&self, configured: SocketAddr) -> Option<(SocketAddr, Option<Arc<Termination>>)> {
+        let listeners = self.0.borrow();
+        let heir = || listeners.iter().find(|(other, _)| overlap(**other, configured));
+        let (address, tls) = listeners.get_key_value(&configured).or_else(heir)?;
+        Some((*address, tls.clone()))
     }
 }
