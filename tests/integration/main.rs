@@ -67,6 +67,7 @@ mod tls;
 mod tls_bytes;
 mod tls_clients;
 mod tls_files;
+mod tls_revoked;
 mod upgrade;
 mod upstream_tls;
 mod upstreams;

@@ -3,8 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, SignatureAlgorithm};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +26,9 @@ use crate::wait::within;
 /// The year in which certificates of [`Authority::expired`] ended.
 const PAST: i32 = 2001;
 
+/// Numbers certificates.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
 /// One that issues certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -38,6 +45,7 @@ pub struct Issued {
     pub key: String,
     /// The certificate.
     pub der: CertificateDer<'static>,
+    serial: SerialNumber,
 }
 
 impl Authority {
@@ -86,10 +94,36 @@ impl Authority {
         params.subject_alt_names.push(SanType::URI(uri.try_into().expect("a URI")));
         self.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256)
     }
+    /// A list of revoked certificates, as PEM, that is good until that year.
+    ///
+    /// # Panics
+    /// They have no serial numbers.
+    #[must_use]
+    pub fn revoking(&self, revoked: &[&Issued], until: i32) -> String {
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: rcgen::date_time_ymd(PAST, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(PAST, 1, 1),
+            next_update: rcgen::date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).and_then(|list| list.pem()).expect("a list")
+    }
     fn sign(&self, params: &CertificateParams, kind: &'static SignatureAlgorithm) -> Issued {
         let key = KeyPair::generate_for(kind).expect("a key");
+        // Lists name serial numbers, so that each certificate has one of its own.
+        let serial = SerialNumber::from(SERIALS.fetch_add(1, Ordering::Relaxed));
+        let mut params = params.clone();
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Issued { pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+        Issued { serial, pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
     }
 }
 

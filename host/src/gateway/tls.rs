@@ -78,7 +78,8 @@ pub(super) fn load_upstreams(
     let mut all = OwnTls::new();
     for (name, upstream) in &loaded.config.upstreams {
         let Some(config) = &upstream.tls else { continue };
-        let digests = config.files().map(|path| files::read(path).map(|bytes| Sha256::digest(&bytes).into()).ok());
+        let digests =
+            config.files().map(|path| files::read_revocations(path).map(|bytes| Sha256::digest(&bytes).into()).ok());
         let digests: Vec<Option<[u8; 32]>> = digests.collect();
         let known = previous.and_then(|old| {
             let same = old.config.upstreams.get(name)?.tls.as_ref() == Some(config);

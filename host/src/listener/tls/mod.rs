@@ -4,6 +4,7 @@
 mod handshake;
 mod identity;
 mod material;
+mod revoked;
 mod selection;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 pub(super) use handshake::Secured;
 use identity::Identity;
 use material::{Contents, Material};
+use revoked::Revoked;
 use selection::Selection;
 
 use super::bind::overlap;
@@ -33,6 +35,7 @@ pub struct Termination {
     config: ListenerTls,
     contents: Contents,
     selection: Arc<Selection>,
+    revoked: Revoked,
     acceptor: TlsAcceptor,
 }
 
@@ -69,8 +72,9 @@ impl Termination {
                 Err(fault) => findings.push(fault.at(&format!("certificates[{index}]"))),
             }
         }
+        let revoked = Revoked::new(&material.crl, &mut findings);
         let trusted = config.client.as_ref().zip(material.ca.as_deref());
-        let verifier = match trusted.map(|(client, ca)| verifier(client, ca, &provider)).transpose() {
+        let verifier = match trusted.map(|(client, ca)| verifier(client, ca, &revoked, &provider)).transpose() {
             Ok(verifier) => verifier,
             Err(message) => {
                 findings.push(Finding { place: "client.ca".to_owned(), message });
@@ -85,7 +89,7 @@ impl Termination {
             vec![Finding { place: "certificates[0].certificate".to_owned(), message: error.to_string() }]
         })?;
         let acceptor = TlsAcceptor::from(Arc::new(server));
-        Ok(Arc::new(Self { config: config.clone(), contents, selection, acceptor }))
+        Ok(Arc::new(Self { config: config.clone(), contents, selection, revoked, acceptor }))
     }
 
     /// What an operator should know at that time: certificates that are not valid, or are never chosen.
@@ -98,7 +102,7 @@ impl Termination {
             let messages = identity.out_of_date(now).into_iter().chain(unnamed);
             messages.map(move |message| Finding { place: place.clone(), message })
         });
-        warnings.collect()
+        warnings.chain(self.revoked.out_of_date(now)).collect()
     }
 }
 
@@ -132,13 +136,17 @@ fn server(
 fn verifier(
     client: &ClientCertificates,
     ca: &[u8],
+    revoked: &Revoked,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in files::certificates(ca)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|error| format!("certificate {} is not usable: {error}", index + 1))?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    // As OpenSSL does it, and so those who use it: a list that has expired says nothing, and what nothing is known of is refused.
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(revoked.lists().cloned())
+        .enforce_revocation_expiration();
     let builder = if client.required { builder } else { builder.allow_unauthenticated() };
     let verifier = builder.build().map_err(|error| error.to_string())?;
     Ok(verifier)
