@@ -87,3 +87,28 @@ async fn an_upstream_whose_certificate_is_revoked_gets_no_requests() {
     file(gateway.site(), "revoked.pem", &servers.pem);
     gateway.wait_for_log("upstreams.origin.tls.crl: has no list of revoked certificates").await;
 }
+
+#[tokio::test]
+async fn a_response_of_ocsp_is_stapled_as_its_file_has_it() {
+    let (servers, origin) = (Authority::new("Servers"), Origin::text("ok").await);
+    let certificate = json!({ "certificate": "a.pem", "key": "a.key", "ocsp": "a.der" });
+    let mut config = one_route(&origin.url(), &json!([]));
+    config["listeners"] = json!([{ "address": "127.0.0.1:0", "tls": { "certificates": [certificate] } }]);
+    let site = Site::new(&config);
+    put(&site, "a", &servers.issue(&["a.test"]));
+    // Two sequences that only clients would look into.
+    let responses = ["0\u{3}\n\u{1}\u{0}", "0\u{3}\n\u{1}\u{1}"];
+    file(&site, "a.der", responses[0]);
+    let gateway = site.start().await;
+    let stapled = async || {
+        let client = TlsClient::credulous().build();
+        client.get(gateway.address(), "a.test").await.unwrap().expect(200);
+        client.stapled()
+    };
+    assert_eq!(stapled().await, responses[0].as_bytes());
+    replace(&gateway, "a.der", responses[1]).await;
+    assert_eq!(stapled().await, responses[1].as_bytes());
+    file(gateway.site(), "a.der", "-----BEGIN");
+    gateway.wait_for_log("tls.certificates[0].ocsp: is no OCSP response in DER form").await;
+    assert_eq!(stapled().await, responses[1].as_bytes());
+}

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
@@ -138,7 +138,11 @@ fn params(names: &[&str]) -> CertificateParams {
 #[derive(Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
+    stapled: Stapled,
 }
+
+/// The OCSP response of the last handshake that was not resumed.
+type Stapled = Arc<Mutex<Vec<u8>>>;
 
 /// What a client is to be like.
 pub struct TlsClientBuilder {
@@ -203,18 +207,22 @@ impl TlsClientBuilder {
     #[must_use]
     pub fn build(self) -> TlsClient {
         let provider = Arc::new(self.provider);
+        let stapled = Stapled::default();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&self.versions).expect("versions");
         let builder = match self.verifier {
             Verifier::Roots(roots) => builder.with_root_certificates(roots),
-            Verifier::Anything => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))),
+            Verifier::Anything => {
+                let anything = Anything { provider, stapled: Arc::clone(&stapled) };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anything))
+            }
         };
         let mut config = match self.identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("an identity"),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn;
-        TlsClient { config: Arc::new(config) }
+        TlsClient { config: Arc::new(config), stapled }
     }
 }
 
@@ -237,6 +245,14 @@ impl TlsClient {
     fn with(verifier: Verifier) -> TlsClientBuilder {
         let versions = vec![&rustls::version::TLS13, &rustls::version::TLS12];
         TlsClientBuilder { verifier, versions, provider: ring::default_provider(), alpn: Vec::new(), identity: None }
+    }
+    /// The OCSP response that came with the certificate last, of a client that is credulous; empty without one.
+    ///
+    /// # Panics
+    /// A handshake has panicked.
+    #[must_use]
+    pub fn stapled(&self) -> Vec<u8> {
+        self.stapled.lock().expect("no client panics").clone()
     }
     /// Opens a connection that asks for that name, for bytes.
     ///
@@ -282,7 +298,10 @@ impl TlsClient {
 
 /// Takes any certificate; signatures are checked all the same.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct Anything {
+    provider: Arc<CryptoProvider>,
+    stapled: Stapled,
+}
 
 impl ServerCertVerifier for Anything {
     fn verify_server_cert(
@@ -290,9 +309,10 @@ impl ServerCertVerifier for Anything {
         _end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        *self.stapled.lock().expect("no client panics") = ocsp_response.to_vec();
         Ok(ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
@@ -301,7 +321,7 @@ impl ServerCertVerifier for Anything {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
     fn verify_tls13_signature(
         &self,
@@ -309,9 +329,9 @@ impl ServerCertVerifier for Anything {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

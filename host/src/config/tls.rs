@@ -22,6 +22,8 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
+    /// DER: the authority's word that it is not revoked (OCSP, RFC 6960), for clients that ask for it.
+    pub ocsp: Option<PathBuf>,
     /// Names that it is for, lower-case: `api.example.com`, `*.example.com` (one label); empty: those in the certificate.
     pub hosts: Vec<String>,
 }
@@ -80,8 +82,9 @@ impl UpstreamTls {
 impl ListenerTls {
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let pairs = self.certificates.iter().flat_map(|files| [&*files.certificate, &*files.key]);
+        let pairs =
+            self.certificates.iter().flat_map(|files| [&files.certificate, &files.key].into_iter().chain(&files.ocsp));
         let clients = self.client.iter().flat_map(|client| std::iter::once(&client.ca).chain(&client.crl));
-        pairs.chain(clients.map(|file| &**file))
+        pairs.chain(clients).map(|file| &**file)
     }
 }

@@ -40,9 +40,15 @@ fn certificate(node: &Node<'_>) -> Option<CertificateFiles> {
     let mut fields = Fields::of(node)?;
     let certificate = fields.required("certificate").and_then(|node| file(&node));
     let key = fields.required("key").and_then(|node| file(&node));
+    let ocsp = fields.optional("ocsp").map_or(Some(None), |node| file(&node).map(Some));
     let hosts = fields.optional("hosts").map(|node| all(&node.some_elements()?, host));
     fields.finish();
-    Some(CertificateFiles { certificate: certificate?, key: key?, hosts: hosts.unwrap_or_else(|| Some(Vec::new()))? })
+    Some(CertificateFiles {
+        certificate: certificate?,
+        key: key?,
+        ocsp: ocsp?,
+        hosts: hosts.unwrap_or_else(|| Some(Vec::new()))?,
+    })
 }
 
 fn protocol(node: &Node<'_>) -> Option<Alpn> {

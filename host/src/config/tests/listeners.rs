@@ -16,6 +16,7 @@ fn tls_is_read_with_its_defaults_and_paths_start_beside_the_file() {
         certificates: vec![CertificateFiles {
             certificate: "/etc/sluicegate/a.pem".into(),
             key: "/keys/a.key".into(),
+            ocsp: None,
             hosts: Vec::new(),
         }],
         min_version: TlsVersion::V12,

@@ -20,6 +20,7 @@ pub(super) struct Material {
 pub(super) struct Pair {
     pub(super) chain: Vec<u8>,
     pub(super) key: Vec<u8>,
+    pub(super) ocsp: Option<Vec<u8>>,
 }
 
 /// Digests of all files, in order.
@@ -44,9 +45,10 @@ impl Material {
                 Vec::new()
             }
         };
-        let pairs = config.certificates.iter().enumerate().map(|(index, files)| Pair {
-            chain: take(&files.certificate, format!("certificates[{index}].certificate"), files::read),
-            key: take(&files.key, format!("certificates[{index}].key"), files::read),
+        let pairs = config.certificates.iter().enumerate().map(|(index, named)| Pair {
+            chain: take(&named.certificate, format!("certificates[{index}].certificate"), files::read),
+            key: take(&named.key, format!("certificates[{index}].key"), files::read),
+            ocsp: named.ocsp.as_ref().map(|path| take(path, format!("certificates[{index}].ocsp"), files::read)),
         });
         let pairs = pairs.collect();
         let ca = config.client.as_ref().map(|client| take(&client.ca, "client.ca".to_owned(), files::read));

@@ -66,7 +66,7 @@ impl Termination {
         let mut findings = Vec::new();
         let mut identities = Vec::new();
         for (index, (files, pair)) in config.certificates.iter().zip(&material.pairs).enumerate() {
-            let identity = Identity::new(&pair.chain, &pair.key, &files.hosts, &provider);
+            let identity = Identity::new(pair, &files.hosts, &provider);
             match identity {
                 Ok(identity) => identities.push(identity),
                 Err(fault) => findings.push(fault.at(&format!("certificates[{index}]"))),
