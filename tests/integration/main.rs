@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_tls;
 mod bad_modules;
 mod bodies;
 mod broken_configs;
@@ -33,6 +34,7 @@ mod forwarding;
 mod hostile;
 mod http2_floods;
 mod malformed;
+mod memory_limit;
 mod methods;
 mod plugin_auth;
 mod plugin_cors;
@@ -42,6 +44,7 @@ mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
 mod readme;
+mod rebinding;
 mod reload_storm;
 mod request_ids;
 mod reroute;
@@ -67,6 +70,7 @@ mod tls;
 mod tls_bytes;
 mod tls_clients;
 mod tls_files;
+mod tls_revoked;
 mod upgrade;
 mod upstream_tls;
 mod upstreams;

@@ -19,6 +19,9 @@ impl Status for Fake {
     fn ready(&self) -> Result<(), Vec<String>> {
         if self.ready.load(SeqCst) { Ok(()) } else { Err(vec!["draining".to_owned()]) }
     }
+    fn access(&self) -> Access {
+        Access::default()
+    }
     fn generation(&self) -> Value {
         json!({ "number": 4 })
     }

@@ -5,6 +5,7 @@
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
 pub mod action;
+mod admin;
 pub mod balance;
 pub mod capabilities;
 mod check;
@@ -15,6 +16,7 @@ mod fields;
 pub mod files;
 mod interpolate;
 mod load;
+mod memory;
 mod node;
 mod origins;
 mod problem;
@@ -41,6 +43,7 @@ use http::HeaderValue;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
+pub use admin::{Admin, Token};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use command_line::CommandLine;
@@ -60,8 +63,8 @@ pub use crate::filter::OnError;
 pub struct Config {
     /// Where the gateway listens; never empty.
     pub listeners: Vec<Listener>,
-    /// Where the admin API listens, if anywhere.
-    pub admin: Option<SocketAddr>,
+    /// The admin API, if there is one.
+    pub admin: Option<Admin>,
     /// Where plugins come from.
     pub plugins: Plugins,
     /// Upstreams by name.
@@ -373,6 +376,8 @@ pub struct Limits {
     pub header_count: usize,
     /// Most body bytes that a stage holds (1 MiB).
     pub buffer_bytes: usize,
+    /// Resident memory of the process above which new requests are refused, bytes; `None`: never (nine tenths of what the cgroup may have).
+    pub memory: Option<u64>,
     /// Most open client connections (10 000).
     pub connections: usize,
     /// Most open connections of one client: an IPv4 address, or an IPv6 network of 64 bits; no limit by default.

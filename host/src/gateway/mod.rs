@@ -11,6 +11,7 @@ mod entries;
 mod explain;
 mod generation;
 mod library;
+mod pressure;
 mod recorder;
 mod reload;
 mod rollback;

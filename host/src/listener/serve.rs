@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::arrived::Arrived;
-use super::drain::Drain;
+use super::drain::{Drain, Phase};
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
 use super::socket::Socket;
@@ -113,13 +113,13 @@ async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drai
 }
 
 /// Waits for the next request. False: none comes, or none is waited for any more.
-async fn rest(io: &mut ClientIo, watch: &Watch, mut drain: Drain) -> bool {
+async fn rest(io: &mut ClientIo, watch: &Watch, drain: Drain) -> bool {
     let since = watch.client.idle_since().unwrap_or_else(Instant::now);
     let until = tokio::time::Instant::from_std(since) + watch.limits.idle_timeout;
     tokio::select! {
         biased;
         more = io.rest() => more,
-        () = drain.wait() => false,
+        _ = drain.other_than(Phase::Serving) => false,
         () = tokio::time::sleep_until(until) => false,
     }
 }
@@ -256,25 +256,26 @@ enum Ended {
 }
 
 /// Runs a connection to its end, or until it rests. `wind_down` lets it end with its running requests.
-async fn drive<C>(
-    mut connection: Pin<&mut C>,
-    wind_down: impl Fn(Pin<&mut C>),
-    watch: &Watch,
-    mut drain: Drain,
-) -> Ended
+async fn drive<C>(mut connection: Pin<&mut C>, wind_down: impl Fn(Pin<&mut C>), watch: &Watch, drain: Drain) -> Ended
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut drained = pin!(drain.wait());
+    // A connection that is here while memory is short has a request on its way, which is answered.
+    let begun = if drain.is_shedding() { Phase::Shedding } else { Phase::Serving };
+    let mut told = pin!(drain.clone().other_than(begun));
     let mut timer = pin!(tokio::time::sleep(watch.interval()));
     let mut ending = false;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return Ended::Closed(ended),
-            () = drained.as_mut(), if !ending => {
-                ending = true;
-                wind_down(connection.as_mut());
+            phase = told.as_mut(), if !ending => {
+                if phase == Phase::Draining || (phase == Phase::Shedding && watch.client.idle_since().is_some()) {
+                    ending = true;
+                    wind_down(connection.as_mut());
+                } else {
+                    told.set(drain.clone().other_than(phase));
+                }
             }
             () = timer.as_mut() => {
                 let now = Instant::now();

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES};
 use super::gateway::{GatewayLedger, GatewaySnapshot};
 use super::histogram::Distribution;
+use super::memory::Memory;
 use super::tcp;
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
@@ -34,6 +35,7 @@ pub fn render(gateway: &GatewayLedger, filters: &[Arc<FilterLedger>], state: &St
         guests: state.metrics.families(),
         stores: state.store.usage(),
         targets: state.targets.report(),
+        memory: Memory::of(&state.pressure),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
@@ -47,6 +49,7 @@ struct Everything {
     guests: Vec<Family>,
     stores: Vec<Usage>,
     targets: Vec<TargetReport>,
+    memory: Memory,
 }
 
 impl fmt::Debug for Everything {
@@ -59,6 +62,7 @@ impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         process(&mut page, &self.gateway)?;
+        self.memory.write(&mut page)?;
         traffic(&mut page, &self.gateway)?;
         tcp::write(&mut page, &self.gateway.tcp)?;
         callbacks(&mut page, &self.filters)?;

@@ -23,6 +23,8 @@ pub enum Reason {
     RouteTimeout,
     /// The gateway is at a limit of its own.
     Overloaded,
+    /// The process has more memory than it may have.
+    MemoryLimit,
     /// The gateway is shutting down.
     Draining,
     /// A filter that fails closed has faulted.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
@@ -70,6 +72,7 @@ impl Reason {
         Self::NoRoute,
         Self::RouteTimeout,
         Self::Overloaded,
+        Self::MemoryLimit,
         Self::Draining,
         Self::FilterFault,
         Self::FilterReset,
@@ -102,6 +105,7 @@ impl Reason {
             | Self::NoRoute => true,
             Self::RouteTimeout
             | Self::Overloaded
+            | Self::MemoryLimit
             | Self::Draining
             | Self::FilterFault
             | Self::FilterReset
@@ -152,6 +156,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::RouteTimeout => "route_timeout",
             Self::Overloaded => "overloaded",
+            Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::FilterFault => "filter_fault",
             Self::FilterReset => "filter_reset",

@@ -42,6 +42,9 @@ pub enum ProxyError {
     /// No response within the route's timeout.
     #[error("route timeout")]
     Timeout,
+    /// The process has more memory than it may have.
+    #[error("over the memory limit")]
+    MemoryLimit,
     /// What a filter left of the message cannot be sent.
     #[error("a filter made an invalid message: {0}")]
     FilterOutput(String),
@@ -65,6 +68,7 @@ impl ProxyError {
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::MemoryLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterOutput(_) | Self::Unpassed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
@@ -89,6 +93,7 @@ impl ProxyError {
             Self::RequestTooLarge => "request body too large\n",
             Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
             Self::Timeout => "upstream request timeout\n",
+            Self::MemoryLimit => "overloaded\n",
             Self::FilterOutput(_) | Self::Unpassed(_) => "internal error\n",
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
@@ -115,6 +120,7 @@ impl ProxyError {
             Self::ResponseTooLarge => Reason::ResponseTooLarge,
             Self::BadResponse(_) => Reason::UpstreamProtocol,
             Self::Timeout => Reason::RouteTimeout,
+            Self::MemoryLimit => Reason::MemoryLimit,
             Self::FilterOutput(_) => Reason::FilterOutput,
             Self::Unpassed(_) => Reason::RerouteRefused,
             Self::Upstream(error) => match error {
@@ -136,6 +142,7 @@ impl ProxyError {
         match self {
             Self::NoRoute => Cow::Borrowed("gateway: no route"),
             Self::Timeout => Cow::Borrowed("gateway: route timeout"),
+            Self::MemoryLimit => Cow::Borrowed("gateway: memory limit"),
             Self::BadRequest(_)
             | Self::NotImplemented
             | Self::TooManyHeaders
@@ -149,11 +156,13 @@ impl ProxyError {
             | Self::Unpassed(_) => Cow::Owned(format!("gateway: {self}")),
         }
     }
-    /// Whether the client's connection cannot be trusted any more and is closed after the answer.
+    /// Whether the client's connection is closed after the answer: it cannot be trusted any more, or not be afforded.
     #[must_use]
     pub fn closes(&self) -> bool {
         match self {
             Self::BadRequest(_) | Self::NotImplemented | Self::TooManyHeaders | Self::RequestBody(_) => true,
+            // A connection that stays open keeps its buffers.
+            Self::MemoryLimit => true,
             Self::NoRoute
             | Self::RequestTooLarge
             | Self::ResponseTooLarge

@@ -16,6 +16,7 @@ mod local;
 mod methods;
 mod mirror;
 mod normal;
+mod ongoing;
 mod record;
 mod request_id;
 mod reroute;
@@ -32,6 +33,7 @@ mod tests;
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -46,24 +48,24 @@ pub use client::Client;
 pub use error::ProxyError;
 pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
-use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
 pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
+use ongoing::Ongoing;
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
-use routing::{Routed, route};
+use routing::route;
 pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
-use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
-use crate::filter::exchange::{ConnectionFacts, Facts};
+use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::{HandshakeFailure, Reason};
+use crate::state::State;
 use crate::upstream::{Journey, RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -76,29 +78,13 @@ pub struct Proxy {
     generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
     recorder: Rc<dyn Recorder>,
     ids: RequestIds,
+    state: Arc<State>,
 }
 
 /// There is no answer: the client's stream is to be reset, or its connection closed.
 #[derive(Debug, thiserror::Error)]
 #[error("stream reset: {0}")]
 pub struct Aborted(String);
-
-/// One request on its way: what every phase needs.
-struct Ongoing {
-    client: Rc<Client>,
-    /// What filters are told of the connection: with the address of who asks.
-    connection: Rc<ConnectionFacts>,
-    /// The client speaks TLS.
-    secure: bool,
-    /// What happens to it on its way to an upstream.
-    journey: Journey,
-    /// The host that a trusted proxy was asked for.
-    public_host: Option<HeaderValue>,
-    generation: Rc<WorkerGeneration>,
-    arrival: Arrival,
-    routed: Routed,
-    recording: Box<Recording>,
-}
 
 /// A request as far as it gets without waiting.
 enum Begun {
@@ -110,8 +96,16 @@ enum Begun {
 impl Proxy {
     /// A proxy that serves each request with the generation that is current when it arrives.
     #[must_use]
-    pub fn new(generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>, recorder: Rc<dyn Recorder>) -> Rc<Self> {
-        Rc::new(Self { generation, recorder, ids: RequestIds::new() })
+    pub fn new(
+        generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
+        recorder: Rc<dyn Recorder>,
+        state: Arc<State>,
+    ) -> Rc<Self> {
+        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state })
+    }
+    /// Whether the process has more memory than it may have, and takes on nothing new.
+    pub(crate) fn is_over_memory(&self) -> bool {
+        self.state.pressure.is_over()
     }
     /// Counts a client's connection until the answer is dropped.
     pub(crate) fn count_connection(&self) -> Counted {
@@ -166,7 +160,11 @@ impl Proxy {
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = broken.map_or_else(|| route(&generation, &parts, client.listener), |rule| Err(rule.into()));
+        let routed = match broken {
+            Some(rule) => Err(rule.into()),
+            None if self.is_over_memory() => Err(ProxyError::MemoryLimit),
+            None => route(&generation, &parts, client.listener),
+        };
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
         recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));
@@ -207,41 +205,6 @@ impl Proxy {
             let head = filtered::request_head(parts, hop, &ongoing);
             Begun::Filtered(ongoing, facts, head, body)
         }
-    }
-}
-
-impl Ongoing {
-    /// The route, as configured and as it is served.
-    fn route(&self) -> Option<(&Route, &RouteChain)> {
-        let index = self.routed.route?;
-        Some((self.generation.config.routes.get(index)?, self.generation.routes.get(index)?))
-    }
-    /// The upstream that gets it, if one does.
-    fn share(&self) -> Option<&Share> {
-        let route = self.generation.routes.get(self.routed.route?)?;
-        route.shares.get(self.routed.share?)
-    }
-    /// The cookie that the client is given by the upstream's balancing.
-    fn session(&self) -> Option<&HeaderValue> {
-        self.share()?.upstream.session(&self.journey, self.secure)
-    }
-    /// When the route's timeout passes, if it has one.
-    fn deadline(&self) -> Option<Instant> {
-        let timeout = match self.route() {
-            Some((route, _)) => route.timeout?,
-            None => UNROUTED_TIMEOUT,
-        };
-        Some(self.recording.started + timeout)
-    }
-}
-
-impl Ongoing {
-    /// What a redirection repeats.
-    fn asked<'a>(&'a self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
-        // What a trusted proxy was asked for, unless a filter has put another in the place of what this gateway was asked for.
-        let public = self.public_host.as_ref().filter(|_| *authority == self.routed.authority);
-        let authority = public.unwrap_or(authority);
-        action::Asked { secure: self.secure, authority: authority.to_str().unwrap_or_default(), path, query }
     }
 }
 
@@ -360,16 +323,12 @@ fn answer(
     close: bool,
 ) -> Response<ProxyBody> {
     recording.outcome.details = details;
-    let head = egress::response(head).unwrap_or_else(|_| internal_error());
+    let head = egress::response(head).unwrap_or_else(|_| local::internal_error());
     let framing = if bytes.is_empty() { Framing::None } else { Framing::Length(bytes.len() as u64) };
     let response = assemble(head, framing, arrival, close);
     recording.outcome.status = Some(response.status());
     let bytes = if arrival.head_only { bytes::Bytes::new() } else { bytes };
     response.map(|()| ProxyBody::full(bytes, recording))
-}
-
-fn internal_error() -> egress::ResponseHead {
-    egress::ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: http::HeaderMap::new() }
 }
 
 /// A response's head on its way to the client; its length is the one that the framing says.

@@ -155,7 +155,8 @@ impl Recording {
         self.outcome.reason = Some(error.reason());
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
         let (request_id, client, reason) = (&self.id, self.client.facts.remote, error.reason().as_str());
-        match error.reason().is_about_requests() {
+        // Over the memory limit every request is refused, and the log was told when that began.
+        match error.reason().is_about_requests() || error.reason() == Reason::MemoryLimit {
             true => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),
             false => tracing::warn!(%error, reason, %request_id, route, upstream, "Request failed."),
         }

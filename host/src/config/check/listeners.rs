@@ -6,14 +6,17 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::{UpstreamNames, all, suggest, tcp, tls};
-use crate::config::Listener;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
+use crate::config::{Admin, Listener, Token};
 
 /// Most characters of a name.
 const NAME_CHARS: usize = 128;
 
 const ALONE: &str = "a listener before it has this address: with \"name\", \"tls\", \"proxy_protocol\" or \"trusted_proxies\" it has to be another, port 0 or not";
+
+/// Least characters of the admin API's token: 96 bits of base64.
+const LEAST_TOKEN: usize = 16;
 
 pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
@@ -118,12 +121,40 @@ fn network(node: &Node<'_>) -> Option<IpNet> {
     })
 }
 
-pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<SocketAddr> {
+pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<Admin> {
     let taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     let mut fields = Fields::of(node)?;
-    let place = fields.required("address");
+    let (place, has_tls, token) = (fields.required("address"), fields.optional("tls"), fields.optional("token"));
     fields.finish();
-    free_address(&place?, &taken)
+    // As for bytes: there is one protocol, and nobody has to agree on it.
+    let tls = has_tls.as_ref().map(|node| tls::tls(node, true));
+    let token = token.map(|node| secret(&node, has_tls.is_some()));
+    let address = free_address(&place?, &taken);
+    Some(Admin {
+        address: address?,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        token: match token {
+            Some(token) => Some(token?),
+            None => None,
+        },
+    })
+}
+
+/// What lets its bearer change something: long enough that nobody guesses it, and never in the clear.
+fn secret(node: &Node<'_>, has_tls: bool) -> Option<Token> {
+    let text = node.text()?;
+    if text.value.len() < LEAST_TOKEN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        node.problem(format!("must have at least {LEAST_TOKEN} characters, visible ASCII only"));
+        return None;
+    }
+    if !has_tls {
+        node.problem("needs \"tls\" beside it: in the clear, whoever is on the way reads it");
+        return None;
+    }
+    Some(Token::of(&text.value))
 }
 
 /// An address that no listener has. Port 0 is free each time.

@@ -16,6 +16,7 @@ fn tls_is_read_with_its_defaults_and_paths_start_beside_the_file() {
         certificates: vec![CertificateFiles {
             certificate: "/etc/sluicegate/a.pem".into(),
             key: "/keys/a.key".into(),
+            ocsp: None,
             hosts: Vec::new(),
         }],
         min_version: TlsVersion::V12,
@@ -25,13 +26,20 @@ fn tls_is_read_with_its_defaults_and_paths_start_beside_the_file() {
     assert_eq!(good(&text).config.listeners[0].tls, Some(expected));
     let text = listener(
         r#"{"certificates": [{"certificate": "a", "key": "b", "hosts": ["A.example.", "*.B.example"]}], "min_version": "1.3",
-            "alpn": ["http/1.1"], "client": {"ca": "ca.pem", "mode": "optional"}}"#,
+            "alpn": ["http/1.1"], "client": {"ca": "ca.pem", "mode": "optional", "crl": ["r.pem"]}}"#,
     );
     let tls = good(&text).config.listeners.remove(0).tls.unwrap();
     assert_eq!(tls.certificates[0].hosts, ["a.example", "*.b.example"]);
     assert_eq!((tls.min_version, &*tls.alpn), (TlsVersion::V13, &[Alpn::Http11][..]));
-    assert_eq!(tls.client, Some(ClientCertificates { ca: "/etc/sluicegate/ca.pem".into(), required: false }));
-    let files: Vec<_> = ["a", "b", "ca.pem"].map(|name| Path::new("/etc/sluicegate").join(name)).to_vec();
+    assert_eq!(
+        tls.client,
+        Some(ClientCertificates {
+            ca: "/etc/sluicegate/ca.pem".into(),
+            required: false,
+            crl: vec!["/etc/sluicegate/r.pem".into()]
+        })
+    );
+    let files: Vec<_> = ["a", "b", "ca.pem", "r.pem"].map(|name| Path::new("/etc/sluicegate").join(name)).to_vec();
     assert_eq!(tls.files().collect::<Vec<_>>(), files);
 }
 

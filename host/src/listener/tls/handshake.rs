@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::{Error, InvalidMessage, PeerIncompatible, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{Termination, identity};
@@ -62,6 +63,17 @@ impl Termination {
             }
             Err(_) => Err(refused(HandshakeFailure::Timeout, "it takes too long")),
         }
+    }
+
+    /// Establishes TLS on a connection that does not carry requests for the proxy. Gives the stream, and whether the client has shown a
+    /// certificate; one that is not trusted is refused.
+    ///
+    /// # Errors
+    /// Why TLS is not established, for the log.
+    pub async fn open(&self, stream: TcpStream, timeout: Duration) -> Result<(TlsStream<TcpStream>, bool), String> {
+        let Secured { stream, facts, .. } =
+            self.accept(stream, timeout).await.map_err(|refused| refused.to_string())?;
+        Ok((stream, facts.peer.is_some()))
     }
 
     fn secured<S>(&self, stream: TlsStream<S>) -> Result<Secured<S>, HandshakeFailure> {

@@ -150,7 +150,8 @@ impl Setup {
             config,
         });
         let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
-        let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
+        let proxy =
+            Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))), Arc::default());
         let (open, sockets) = tokio::sync::mpsc::channel(1);
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);
@@ -168,6 +169,7 @@ pub(super) fn limits() -> Limits {
         header_bytes: 65_536,
         header_count: 100,
         buffer_bytes: 1_048_576,
+        memory: None,
         connections: 1000,
         connections_per_client: None,
         requests_per_connection: None,
