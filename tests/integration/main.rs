@@ -30,6 +30,7 @@ mod filters_grpc;
 mod filters_state;
 mod filters_vm;
 mod forwarding;
+mod h2spec;
 mod hostile;
 mod http2_floods;
 mod malformed;
