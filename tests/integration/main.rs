@@ -66,5 +66,6 @@ mod tls_bytes;
 mod tls_clients;
 mod tls_files;
 mod upgrade;
+mod upgrade_http2;
 mod upstream_tls;
 mod upstreams;

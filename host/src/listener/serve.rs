@@ -86,8 +86,12 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
 
 async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain) {
     let client = Rc::clone(&watch.client);
+    let mut builder = http2_builder(&watch.limits);
+    if proxy.generation().config.routes.iter().any(|route| !route.upgrades.is_empty()) {
+        builder.enable_connect_protocol();
+    }
     let service = service_fn(move |request| proxy.handle(request, &client));
-    let connection = http2_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = drive(pin!(connection), |connection| connection.graceful_shutdown(), &watch, drain).await;
     match &ended {
         Ended::Closed(Err(error)) if asks_for_calm(error) => {

@@ -10,6 +10,8 @@ mod error;
 mod executor;
 mod grpc;
 mod pool;
+mod shared;
+mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
 pub use error::UpstreamError;
 pub use executor::LocalExecutor;
+pub use switch::Switch;
 pub use target::repeat;
 use target::{Target, Unsent};
 pub use tls::{Finding, Tls, TlsError};
