@@ -33,8 +33,8 @@ pub(super) struct Arrival {
     pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
     pub(super) upgrade: Option<HeaderValue>,
-    /// It came as an extended CONNECT.
-    pub(super) connect: Option<Connect>,
+    /// It came as an extended CONNECT. Boxed, as few do.
+    pub(super) connect: Option<Box<Connect>>,
 }
 
 impl Arrival {

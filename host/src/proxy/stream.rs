@@ -19,7 +19,7 @@ pub(super) struct Connect {
 
 impl Connect {
     /// Makes a GET of an extended CONNECT.
-    pub(super) fn take(request: &mut Request<Incoming>) -> Option<Self> {
+    pub(super) fn take(request: &mut Request<Incoming>) -> Option<Box<Self>> {
         if request.method() != Method::CONNECT {
             return None;
         }
@@ -28,7 +28,7 @@ impl Connect {
         *request.method_mut() = Method::GET;
         // Keys are of HTTP/1.1 alone.
         request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
-        Some(Self { protocol, stream: hyper::upgrade::on(request) })
+        Some(Box::new(Self { protocol, stream: hyper::upgrade::on(request) }))
     }
 }
 
