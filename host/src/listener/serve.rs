@@ -70,7 +70,8 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
-    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits };
+    let requests = limits.requests_per_connection.filter(|_| http2);
+    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits, requests };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -222,6 +223,8 @@ struct Watch {
     progress: Rc<Progress>,
     /// Those of the configuration by which it was accepted; of that, nothing else is kept.
     limits: Limits,
+    /// Requests after which it is wound down; HTTP/1 says so in the last answer.
+    requests: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,7 +285,7 @@ where
 {
     let mut drained = pin!(drain.wait());
     // Requests are taken up while the connection is polled, so that this needs no waking.
-    let spent = || match watch.client.is_spent(watch.limits.requests_per_connection) {
+    let spent = || match watch.client.is_spent(watch.requests) {
         true => Poll::Ready(()),
         false => Poll::Pending,
     };
