@@ -33,6 +33,7 @@ pub mod site;
 pub mod tcp;
 pub mod tls;
 pub mod tokens;
+pub mod tunnels;
 pub mod wait;
 pub mod wat;
 

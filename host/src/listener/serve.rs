@@ -1,10 +1,13 @@
 //! One connection: tells the protocol, serves its requests, and ends it when it stalls, idles too long or drains.
 
+use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
@@ -12,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::arrived::Arrived;
 use super::drain::{Drain, Phase};
@@ -68,7 +71,8 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, configured, trusted);
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
-    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits };
+    let requests = limits.requests_per_connection.filter(|_| http2);
+    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits, requests };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -84,10 +88,28 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
 
 async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain) {
     let client = Rc::clone(&watch.client);
+    let mut builder = http2_builder(&watch.limits);
+    if proxy.generation().config.routes.iter().any(|route| !route.upgrades.is_empty()) {
+        builder.enable_connect_protocol();
+    }
     let service = service_fn(move |request| proxy.handle(request, &client));
-    let connection = http2_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = drive(pin!(connection), |connection| connection.graceful_shutdown(), &watch, drain).await;
-    tell(&ended, &watch.client);
+    match &ended {
+        Ended::Closed(Err(error)) if asks_for_calm(error) => {
+            watch.proxy.gave_up(Reason::Http2Flood);
+            let what =
+                if watch.progress.flooded.get() { "frames that carry nothing" } else { "resets or endless heads" };
+            warn!(remote = %watch.client.facts.remote, reason = %Reason::Http2Flood, what, "Connection ended: a flood of HTTP/2 frames.");
+        }
+        _ => tell(&ended, &watch.client),
+    }
+}
+
+/// Whether a connection was ended here because its peer sent too much of what costs it nothing.
+fn asks_for_calm(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// Serves requests until none comes for [`REST_AFTER`]; then the connection is given back, without any buffer. `None`: it has ended.
@@ -203,6 +225,8 @@ struct Watch {
     progress: Rc<Progress>,
     /// Those of the configuration by which it was accepted; of that, nothing else is kept.
     limits: Limits,
+    /// Requests after which it is wound down; HTTP/1 says so in the last answer.
+    requests: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,8 +234,6 @@ enum Verdict {
     Fine,
     /// No request for too long.
     Idle,
-    /// As many requests as there may be; those that run are finished.
-    Spent,
     /// A head that does not arrive, or an answer that is not taken.
     Stalled,
 }
@@ -233,8 +255,6 @@ impl Watch {
             Verdict::Stalled
         } else if passed(self.client.idle_since(), idle) {
             Verdict::Idle
-        } else if self.client.is_spent(limits.requests_per_connection) {
-            Verdict::Spent
         } else {
             Verdict::Fine
         }
@@ -263,6 +283,11 @@ where
     // A connection that is here while memory is short has a request on its way, which is answered.
     let begun = if drain.is_shedding() { Phase::Shedding } else { Phase::Serving };
     let mut told = pin!(drain.clone().other_than(begun));
+    // Requests are taken up while the connection is polled, so that this needs no waking.
+    let spent = || match watch.client.is_spent(watch.requests) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    };
     let mut timer = pin!(tokio::time::sleep(watch.interval()));
     let mut ending = false;
     loop {
@@ -277,13 +302,16 @@ where
                     told.set(drain.clone().other_than(phase));
                 }
             }
+            () = poll_fn(|_| spent()), if !ending => {
+                ending = true;
+                wind_down(connection.as_mut());
+            }
             () = timer.as_mut() => {
                 let now = Instant::now();
                 match watch.verdict(now) {
                     Verdict::Fine if !ending && watch.rests(now) => return Ended::Resting,
                     Verdict::Fine => {}
-                    Verdict::Spent if ending => {}
-                    Verdict::Idle | Verdict::Spent if !ending => {
+                    Verdict::Idle if !ending => {
                         ending = true;
                         wind_down(connection.as_mut());
                     }

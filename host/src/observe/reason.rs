@@ -9,6 +9,8 @@ pub enum Reason {
     HeadersTooLarge,
     /// The request's head did not arrive in time.
     HeaderTimeout,
+    /// An HTTP/2 connection's frames cost the gateway much and the client nothing.
+    Http2Flood,
     /// The request's body is larger than a filter may hold.
     RequestTooLarge,
     /// The client did not send its body to the end.
@@ -61,10 +63,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::Http2Flood,
         Self::RequestTooLarge,
         Self::RequestAborted,
         Self::ClientGone,
@@ -98,6 +101,7 @@ impl Reason {
             Self::BadRequest
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
+            | Self::Http2Flood
             | Self::RequestTooLarge
             | Self::RequestAborted
             | Self::ClientGone
@@ -149,6 +153,7 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Http2Flood => "http2_flood",
             Self::RequestTooLarge => "request_too_large",
             Self::RequestAborted => "request_aborted",
             Self::ClientGone => "client_gone",

@@ -76,7 +76,9 @@ impl ProxyError {
                 | UpstreamError::NoTarget { .. }
                 | UpstreamError::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => StatusCode::BAD_GATEWAY,
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
+                    StatusCode::BAD_GATEWAY
+                }
                 UpstreamError::RequestBody { .. } => StatusCode::BAD_REQUEST,
                 UpstreamError::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
@@ -101,7 +103,9 @@ impl ProxyError {
                 | UpstreamError::NoTarget { .. }
                 | UpstreamError::TooMany { .. } => "upstream unavailable\n",
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => "upstream request timeout\n",
-                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
+                    "bad gateway\n"
+                }
                 UpstreamError::RequestBody { .. } => "bad request\n",
                 UpstreamError::BadRequest(_) => "internal error\n",
             },
@@ -130,7 +134,7 @@ impl ProxyError {
                 UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
                 UpstreamError::TryTimeout { .. } => Reason::UpstreamTimeout,
                 UpstreamError::Closed { .. } => Reason::UpstreamReset,
-                UpstreamError::Invalid { .. } => Reason::UpstreamProtocol,
+                UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => Reason::UpstreamProtocol,
                 UpstreamError::RequestBody { .. } => Reason::RequestAborted,
                 UpstreamError::BadRequest(_) => Reason::Internal,
             },

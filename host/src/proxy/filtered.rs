@@ -342,8 +342,8 @@ fn outgoing(
     request.headers_mut().insert(header::HOST, host);
     forward::add_via(request.headers_mut(), ongoing.arrival.version);
     action::change(request.headers_mut(), &route.request_headers);
-    if let Some(protocol) = &ongoing.arrival.upgrade {
-        upgrade::mark(request.headers_mut(), protocol);
+    if let Some(switch) = upgrade::switch_of(&ongoing.arrival, request.headers()) {
+        request.extensions_mut().insert(switch);
     }
     *request.version_mut() = Version::HTTP_11;
     let length = match framing {

@@ -22,6 +22,7 @@ mod request_id;
 mod reroute;
 mod routing;
 mod stop;
+mod stream;
 pub mod tcp;
 mod unread;
 mod upgrade;
@@ -150,11 +151,13 @@ impl Proxy {
     }
 
     /// Checks, normalises, routes and cleans.
-    fn begin(&self, request: Request<Incoming>, client: &Rc<Client>) -> Begun {
+    fn begin(&self, mut request: Request<Incoming>, client: &Rc<Client>) -> Begun {
         let broken = client.take_up();
         let generation = self.generation();
+        let connect = stream::Connect::take(&mut request);
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
+        arrival.connect = connect;
         arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
@@ -181,6 +184,9 @@ impl Proxy {
         }
         if let Some(taken) = taken {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
+            if arrival.connect.is_some() && arrival.upgrade.is_none() {
+                return Begun::Answered(refuse(&ProxyError::NotImplemented, &arrival, recording, Some(body)));
+            }
         }
         let asker = Asker::new(client, &parts.headers);
         let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
@@ -230,14 +236,12 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
     action::change(&mut parts.headers, &route.request_headers);
-    if let Some(protocol) = &ongoing.arrival.upgrade {
-        upgrade::mark(&mut parts.headers, protocol);
-    }
     let body = match &ongoing.arrival.received {
         Some(received) => RequestBody::Client(body, Rc::clone(received), forward::clean_trailers),
         None => RequestBody::Empty,
     };
     parts.extensions.clear();
+    upgrade::ask(&ongoing.arrival, &parts.headers, &mut parts.extensions);
     let upstream = Rc::clone(&share.upstream);
     let (journey, retry) = (&ongoing.journey, route.retry.as_ref());
     let request = mirror::copy(Request::from_parts(parts, body), &chain.mirrors);
@@ -280,6 +284,7 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
+    parts.status = ongoing.arrival.told(parts.status);
     recording.outcome.status = Some(parts.status);
     recording.outcome.upstream_latency = Some(recording.started.elapsed());
     Response::from_parts(parts, ProxyBody::upstream(body, recording, deadline.map(Into::into)))
@@ -335,7 +340,7 @@ fn answer(
 fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, close: bool) -> Response<()> {
     let mut response = Response::new(());
     let head_status = head.status;
-    *response.status_mut() = head.status;
+    *response.status_mut() = arrival.told(head.status);
     *response.headers_mut() = head.headers;
     // A 204 has no body and says no length (RFC 9110 §8.6).
     if let Framing::Length(length) = framing

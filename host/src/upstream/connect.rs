@@ -15,6 +15,7 @@ use tracing::debug;
 use super::body::RequestBody;
 use super::error::UpstreamError;
 use super::executor::LocalExecutor;
+use super::shared::Shared;
 use super::tls::Tls;
 use crate::config;
 use crate::cork::Corked;
@@ -47,10 +48,7 @@ pub(super) async fn http1(
 }
 
 /// Opens an HTTP/2 connection (prior knowledge on cleartext, ALPN on TLS).
-pub(super) async fn http2(
-    target: &config::Target,
-    tls: &Tls,
-) -> Result<(http2::SendRequest<RequestBody>, SocketAddr), UpstreamError> {
+pub(super) async fn http2(target: &config::Target, tls: &Tls) -> Result<(Shared, SocketAddr), UpstreamError> {
     let (transport, address) = transport(target, tls, config::UpstreamProtocol::Http2).await?;
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -58,12 +56,13 @@ pub(super) async fn http2(
         .handshake(TokioIo::new(transport))
         .await
         .map_err(|error| failed(target, error))?;
+    let (shared, connection) = Shared::new(sender, connection);
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             debug!(%error, %address, "Upstream connection ended.");
         }
     });
-    Ok((sender, address))
+    Ok((shared, address))
 }
 
 /// Connects, and TLS where the target has it; then closes again.

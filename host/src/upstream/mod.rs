@@ -10,7 +10,9 @@ mod error;
 mod executor;
 mod grpc;
 mod pool;
+mod shared;
 mod sticky;
+mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
 pub use error::UpstreamError;
 pub use executor::LocalExecutor;
+pub use switch::Switch;
 pub use target::repeat;
 use target::{Target, Unsent};
 pub use tls::{Finding, Tls, TlsError};
