@@ -21,6 +21,7 @@ mod steer;
 mod supervisor;
 mod tls;
 mod trust;
+mod vms;
 mod watch;
 mod worker;
 
