@@ -145,6 +145,9 @@ impl Builder {
         let mut problems = Vec::new();
         self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
+        if previous.is_none() {
+            self.library.keep_compiled();
+        }
         let tls = tls::load(&loaded, previous, &mut problems);
         let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
         let known: Known<'_> = previous.iter().flat_map(|old| old.specs()).map(|spec| (&*spec.path, spec)).collect();

@@ -23,6 +23,7 @@ mod tls;
 mod trust;
 mod vms;
 mod watch;
+mod whole;
 mod worker;
 
 use std::fmt;
