@@ -28,6 +28,7 @@ mod filters;
 mod filters_bodies;
 mod filters_callouts;
 mod filters_grpc;
+mod filters_shared_vm;
 mod filters_state;
 mod filters_vm;
 mod forwarding;

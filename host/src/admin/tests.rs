@@ -112,6 +112,7 @@ async fn filters_are_described_with_what_they_cost() {
     running.status.filter.record(Phase::RequestHeaders, 700, Outcome::Reply);
     running.status.filter.trap(&Fault { kind: FaultKind::Deadline, detail: "it loops".into() }, Some("r-7"));
     running.status.filter.instance_started();
+    running.status.filter.root_started();
     running.status.filter.memory(65_536);
     let (status, body) = get_json(running.address, "/api/v1/filters").await;
     assert_eq!(status, 200);

@@ -235,11 +235,13 @@ pub struct FilterEntry {
     pub ticks: Ticks,
 }
 
-/// What the ABI calls the VM of a filter. Every entry has an instance of its own on each worker; the VM's name says what they share.
+/// What the ABI calls the VM of a filter. Its name says which entries share their state and, where it is given, their instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
     /// What its shared data and queues are filed under (the plugin's name by default).
     pub id: Arc<str>,
+    /// Whether that name is given: then entries of the same module share one instance on each worker.
+    pub named: bool,
     /// Which of the root contexts that a module registers is meant; empty for the unnamed one.
     pub root_id: Arc<str>,
     /// Text for `proxy_on_vm_start`, as [`FilterEntry::config`] is for `proxy_on_configure`.

@@ -22,7 +22,9 @@ mod steer;
 mod supervisor;
 mod tls;
 mod trust;
+mod vms;
 mod watch;
+mod whole;
 mod worker;
 
 use std::fmt;

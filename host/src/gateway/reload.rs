@@ -45,6 +45,8 @@ impl Reloader {
             Ok(()) => {
                 let generation = self.current.number;
                 info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
+                // Only now, when the new version serves already.
+                self.builder.library.keep_compiled();
                 Ok(generation)
             }
             Err(problems) => {

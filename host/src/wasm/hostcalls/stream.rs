@@ -82,7 +82,7 @@ impl HostState {
     /// One peer without the other has nobody to talk to, so both connections go, as in Envoy.
     fn close_connection(&self) {
         if let Some(stage) = self.live_tcp() {
-            stage.stop(TcpStop::Closed(format!("{}: closed the connection", self.spec.name)));
+            stage.stop(TcpStop::Closed(format!("{}: closed the connection", self.spec().name)));
         }
     }
     fn resume(&self, direction: Direction) {
@@ -98,7 +98,7 @@ impl HostState {
     }
     fn close(&self) {
         if let Some(stage) = self.live_stage() {
-            stage.reset(format!("{}: closed the stream", self.spec.name));
+            stage.reset(format!("{}: closed the stream", self.spec().name));
         }
     }
 }
