@@ -32,6 +32,7 @@ mod filters_vm;
 mod forwarding;
 mod hostile;
 mod http2_floods;
+mod include;
 mod malformed;
 mod plugin_auth;
 mod plugin_cors;

@@ -28,6 +28,13 @@ impl Instance {
     /// # Errors
     /// What the guest said or died of; the instance is gone.
     pub(super) fn start(host: HostState) -> Result<Self, Fault> {
+        Self::try_start(host).map_err(|failed| Fault { kind: FaultKind::Start, ..failed.fault })
+    }
+    /// As [`Self::start`].
+    ///
+    /// # Errors
+    /// What went wrong, and at which step.
+    pub(super) fn try_start(host: HostState) -> Result<Self, NotStarted> {
         let spec = host.spec.clone();
         let code = &spec.plugin.code;
         let mut store = Store::new(code.module().engine(), host);
@@ -35,13 +42,15 @@ impl Instance {
         watch_deadlines(&mut store);
         let startup = Deadline::new(STARTUP_DEADLINE.max(spec.deadline));
         let instance = guard(&mut store, startup, Effective::Root, "instantiation", |store| code.instantiate(store))
-            .map_err(start_fault)?;
+            .map_err(|fault| NotStarted::of(Step::Instantiation, fault, store.data()))?;
         let (memory, allocate) = exports::memory(&instance, &mut store);
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
         let exports = Exports::new(&instance, &mut store);
         let mut started = Self { store, exports, deadline: startup };
-        started.initialise(&instance).and_then(|()| started.configure()).map_err(start_fault)?;
+        started.step(Step::Initialise, |started| started.initialise(&instance))?;
+        started.step(Step::VmStart, Self::start_vm)?;
+        started.step(Step::Configure, Self::configure)?;
         started.deadline = Deadline::new(spec.deadline);
         Ok(started)
     }
@@ -70,7 +79,11 @@ impl Instance {
         }
         Ok(())
     }
-    fn configure(&mut self) -> Result<(), Fault> {
+    /// One step of the start.
+    fn step(&mut self, step: Step, run: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), NotStarted> {
+        run(self).map_err(|fault| NotStarted::of(step, fault, self.store.data()))
+    }
+    fn start_vm(&mut self) -> Result<(), Fault> {
         self.call(Effective::Root, "proxy_on_context_create", |exports, store| {
             store.data_mut().root_created = true;
             exports.context_create.as_ref().map_or(Ok(()), |create| create.call(store, (ROOT_CONTEXT, 0)))
@@ -80,8 +93,10 @@ impl Instance {
         let started = self.call(Effective::Root, "proxy_on_vm_start", |exports, store| {
             exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (ROOT_CONTEXT, length(&spec.vm.config))))
         })?;
-        self.accepted(started, "proxy_on_vm_start")?;
-        let size = length(&spec.config);
+        self.accepted(started, "proxy_on_vm_start")
+    }
+    fn configure(&mut self) -> Result<(), Fault> {
+        let size = u32::try_from(self.store.data().spec.config.len()).unwrap_or(u32::MAX);
         let configured = self.call(Effective::Root, "proxy_on_configure", |exports, store| {
             exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (ROOT_CONTEXT, size)))
         })?;
@@ -119,8 +134,35 @@ impl Instance {
     }
 }
 
-fn start_fault(fault: Fault) -> Fault {
-    Fault { kind: FaultKind::Start, ..fault }
+/// A step of the start of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Memory, tables, the module's own start function.
+    Instantiation,
+    /// `_initialize` and `main`.
+    Initialise,
+    /// `proxy_on_context_create` and `proxy_on_vm_start`.
+    VmStart,
+    /// `proxy_on_configure`
+    Configure,
+}
+
+/// Why an instance does not start.
+pub(super) struct NotStarted {
+    pub(super) step: Step,
+    pub(super) fault: Fault,
+    /// The guest's last error lines.
+    pub(super) said: Vec<String>,
+    /// Bytes of memory that it asked for in vain, if it did.
+    pub(super) refused_memory: Option<usize>,
+}
+
+impl NotStarted {
+    fn of(step: Step, fault: Fault, host: &HostState) -> Self {
+        let said = host.log.last_lines().map(str::to_owned).collect();
+        // A guest may notice that it gets no memory, and give up by itself.
+        Self { step, fault, said, refused_memory: host.memory_limit.denied() }
+    }
 }
 
 /// Runs guest code: deadline before, tidying after, and whatever goes wrong, a panic of the host included, as a fault.

@@ -55,8 +55,10 @@ pub use filter::{Alarm, WorkerFilter};
 pub use module::Plugin;
 pub use report::Report;
 
+use instance::{NotStarted, Step};
+
 use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
-use crate::filter::OnError;
+use crate::filter::{FaultKind, OnError};
 use crate::observe::FilterLedger;
 use crate::state::State;
 
@@ -99,6 +101,43 @@ pub struct FilterSpec {
     pub ledger: Arc<FilterLedger>,
 }
 
+/// Why a filter does not start, and what of its entry is to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct StartFailure {
+    /// One sentence for the operator, without a trailing full stop.
+    pub detail: String,
+    /// What has to change.
+    pub blame: Blame,
+}
+
+/// What of a filter entry keeps its plugin from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The plugin itself.
+    Plugin,
+    /// `memory`: it asked for so many bytes.
+    Memory(usize),
+    /// `vm_config`
+    VmConfig,
+    /// `config`: the plugin's words about it, line by line; none when it died of it.
+    Config(Vec<String>),
+}
+
+impl From<NotStarted> for StartFailure {
+    fn from(failed: NotStarted) -> Self {
+        let NotStarted { step, fault, said, refused_memory } = failed;
+        let blame = match (refused_memory, step, fault.kind) {
+            (Some(bytes), ..) => Blame::Memory(bytes),
+            (None, Step::Configure, FaultKind::Start) => Blame::Config(said),
+            (None, Step::Configure, _) => Blame::Config(Vec::new()),
+            (None, Step::VmStart, _) => Blame::VmConfig,
+            (None, Step::Instantiation | Step::Initialise, _) => Blame::Plugin,
+        };
+        Self { detail: fault.detail.to_string(), blame }
+    }
+}
+
 /// Starts a throw-away instance, runs `on_vm_start` and `on_configure`, ends it: proves that `spec` works before any worker
 /// sees it. Never on a worker.
 ///
@@ -106,7 +145,7 @@ pub struct FilterSpec {
 ///
 /// # Errors
 /// What the guest said (its last error lines), or the trap.
-pub fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), PluginError> {
+pub fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), StartFailure> {
     let host = host_state::HostState::new(
         Arc::new(spec.clone()),
         Arc::clone(state),
@@ -114,5 +153,5 @@ pub fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), PluginError> 
         host_state::Purpose::Canary,
         Weak::new(),
     );
-    instance::Instance::start(host).map(drop).map_err(|fault| PluginError(fault.detail.to_string()))
+    Ok(instance::Instance::try_start(host).map(drop)?)
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{UpstreamNames, actions, all, filters, matches};
+use super::{UpstreamNames, actions, all, effect, filters, matches, reach};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{FilterEntry, HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
 use crate::route::host::Authority;
 
 /// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
@@ -18,10 +18,19 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
 
-pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Route>> {
+/// `global`: the filters that run before those of a route.
+pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames, global: &[FilterEntry]) -> Option<Vec<Route>> {
     let nodes = node.elements()?;
     let mut names: HashMap<Arc<str>, Node<'_>> = HashMap::new();
-    all(&nodes, |node| route(node, upstreams, &mut names))
+    let routes = all(&nodes, |node| route(node, upstreams, &mut names))?;
+    if !node.document.problems.borrow().is_empty() {
+        return Some(routes);
+    }
+    for (node, route) in nodes.iter().zip(&routes) {
+        effect::warn_of_route(node, route, global);
+    }
+    reach::warn(&nodes, &routes);
+    Some(routes)
 }
 
 fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<Route> {
@@ -34,6 +43,9 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
     let action = actions::action(&mut fields, upstreams, matches.as_ref());
+    if let Some(action) = &action {
+        effect::refuse_in_route(&mut fields, action, upstreams);
+    }
     let changes =
         |node: Option<Node<'_>>| node.map_or_else(|| Some(HeaderChanges::default()), |node| actions::changes(&node));
     let request_headers = changes(fields.optional("request_headers"));
@@ -74,8 +86,7 @@ fn name<'a>(node: &Node<'a>, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<
     }
     let name: Arc<str> = text.value.into();
     if let Some(first) = names.get(&name) {
-        let place = node.document.source.position(first.span().start);
-        node.problem(format!("duplicate route name {}; the first is at {}:{}", text.shown, place.line, place.column));
+        node.problem(format!("duplicate route name {}; the first is at {}", text.shown, first.place_seen_from(node)));
         return None;
     }
     names.insert(Arc::clone(&name), node.clone());
