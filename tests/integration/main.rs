@@ -29,6 +29,7 @@ mod filters_callouts;
 mod filters_grpc;
 mod filters_state;
 mod filters_vm;
+mod fmt_verb;
 mod forwarding;
 mod hostile;
 mod http2_floods;

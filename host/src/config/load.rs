@@ -22,7 +22,7 @@ use super::{Config, FilterEntry, Plugins, check};
 pub(super) const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// JSON with comments and trailing commas, and nothing else beyond JSON (RFC 8259).
-const SYNTAX: ParseOptions = ParseOptions {
+pub(super) const SYNTAX: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
     allow_loose_object_property_names: false,

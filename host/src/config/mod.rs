@@ -15,6 +15,7 @@ mod fields;
 pub mod files;
 pub mod include;
 mod interpolate;
+pub mod layout;
 mod load;
 mod node;
 mod origins;
