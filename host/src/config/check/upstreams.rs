@@ -9,6 +9,7 @@ use super::{all, balance, tls, word};
 use crate::config::balance::Probe;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
+use crate::config::origins::Place;
 use crate::config::{Balance, Ejection, HealthCheck, Target, Upstream, UpstreamProtocol};
 use crate::route::host::Authority;
 
@@ -42,6 +43,8 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         let message = format!("an upstream's name has 1 to {NAME_CHARS} characters and no spaces");
         node.problem_at(member.key_span, &node.path, message, None);
     }
+    let place = Place { path: node.path.to_string(), key: Some(member.key_span), value: node.span() };
+    node.document.upstreams.borrow_mut().insert(name.to_string(), place);
     let mut fields = Fields::of(node)?;
     let place = fields.required("targets");
     let targets = place.as_ref().and_then(|node| all(&node.some_elements()?, target));
@@ -61,6 +64,9 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     {
         node.problem("a health check over gRPC needs \"protocol\": \"http2\"");
         return None;
+    }
+    if let (Some(place), Some(targets)) = (&place, &targets) {
+        refuse_idle(&fields, place, targets);
     }
     fields.finish();
     let (targets, schemes): (Vec<_>, Vec<_>) = targets?.into_iter().unzip();
@@ -86,6 +92,17 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         tls: tls?,
         max_requests: max_requests?,
     })
+}
+
+/// Refuses what would have no effect, or leave nobody to ask.
+fn refuse_idle(fields: &Fields<'_>, place: &Node<'_>, targets: &[(Target, Scheme)]) {
+    if targets.iter().all(|(_, scheme)| *scheme != Scheme::Https) {
+        let message = "has no effect: no target is https://; write the targets so, or leave it out";
+        fields.key_problem("tls", message.to_owned(), None);
+    }
+    if !targets.is_empty() && targets.iter().all(|(target, _)| target.weight == 0) {
+        place.problem("one target at least must have a weight above 0");
+    }
 }
 
 /// What is spoken to a target.
