@@ -11,6 +11,12 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Most fields of a head (100).
     pub header_count: usize,
+    /// Most bytes of a request's path and query; `None`: what `header_bytes` leaves.
+    pub uri_bytes: Option<usize>,
+    /// Most bytes of a request's body; no limit by default.
+    pub body_bytes: Option<u64>,
+    /// How long nothing of a request's body may come while it is waited for, before the response begins (60 s); zero: any time.
+    pub body_timeout: Duration,
     /// Most body bytes that a stage holds (1 MiB).
     pub buffer_bytes: usize,
     /// Resident memory of the process above which new requests are refused, bytes; `None`: never (nine tenths of what the cgroup may have).

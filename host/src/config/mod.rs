@@ -303,6 +303,10 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Limit from the request's arrival to the response's last byte (default 15 s, as in Envoy); `None`, written `"0s"`, for none.
     pub timeout: Option<Duration>,
+    /// Most bytes of a request's body, if not those of [`Limits::body_bytes`]; [`u64::MAX`] for any number.
+    pub body_bytes: Option<u64>,
+    /// How long a request's body may stall, if not as long as [`Limits::body_timeout`]; zero for any time.
+    pub body_timeout: Option<Duration>,
     /// Protocols that a client may switch its connection to (`websocket` by default).
     pub upgrades: Vec<HeaderValue>,
     /// Which requests filters of other routes may lead here.

@@ -112,7 +112,7 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartErr
     let generation = builder.build(None)?;
     let listener = listener(&generation, question.listener.as_deref())?;
     let parts = head(listener, question);
-    let checked = proxy::checked(&parts, generation.config.limits.header_count);
+    let checked = proxy::checked(&parts, &generation.config.limits);
     let authority = match checked {
         Ok(authority) => authority,
         Err(error) => return Ok(refused(&parts, &error)),

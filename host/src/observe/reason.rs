@@ -11,8 +11,14 @@ pub enum Reason {
     HeaderTimeout,
     /// An HTTP/2 connection's frames cost the gateway much and the client nothing.
     Http2Flood,
+    /// The request's target is longer than the limit.
+    UriTooLong,
     /// The request's body is larger than a filter may hold.
     RequestTooLarge,
+    /// The request's body is longer than its route takes.
+    BodyTooLarge,
+    /// The request's body did not arrive in time.
+    BodyTimeout,
     /// The client did not send its body to the end.
     RequestAborted,
     /// The client left before the response was complete.
@@ -21,6 +27,8 @@ pub enum Reason {
     Unsupported,
     /// No route matches.
     NoRoute,
+    /// The whole exchange took longer than its gRPC client waits.
+    ClientDeadline,
     /// The whole exchange took longer than the route allows.
     RouteTimeout,
     /// The gateway is at a limit of its own.
@@ -63,16 +71,20 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
         Self::Http2Flood,
+        Self::UriTooLong,
         Self::RequestTooLarge,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
         Self::RequestAborted,
         Self::ClientGone,
         Self::Unsupported,
         Self::NoRoute,
+        Self::ClientDeadline,
         Self::RouteTimeout,
         Self::Overloaded,
         Self::MemoryLimit,
@@ -102,12 +114,16 @@ impl Reason {
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
             | Self::Http2Flood
+            | Self::UriTooLong
             | Self::RequestTooLarge
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
             | Self::RequestAborted
             | Self::ClientGone
             | Self::Unsupported
             | Self::NoRoute => true,
-            Self::RouteTimeout
+            Self::ClientDeadline
+            | Self::RouteTimeout
             | Self::Overloaded
             | Self::MemoryLimit
             | Self::Draining
@@ -154,11 +170,15 @@ impl Reason {
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
             Self::Http2Flood => "http2_flood",
+            Self::UriTooLong => "uri_too_long",
             Self::RequestTooLarge => "request_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
             Self::RequestAborted => "request_aborted",
             Self::ClientGone => "client_gone",
             Self::Unsupported => "unsupported",
             Self::NoRoute => "no_route",
+            Self::ClientDeadline => "client_deadline",
             Self::RouteTimeout => "route_timeout",
             Self::Overloaded => "overloaded",
             Self::MemoryLimit => "memory_limit",

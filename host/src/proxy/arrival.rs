@@ -1,20 +1,20 @@
 //! A request as it arrived, as far as it matters after its head has been changed; and its body as chain input.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use super::local;
 use super::stream::Connect;
+use super::{ProxyError, grpc, local};
 use crate::filter::Headers;
 use crate::filter::chain::{Frame, Input, InputError};
-use crate::upstream::ResponseBody;
+use crate::upstream::{ClientBody, ResponseBody, Upload};
 
 /// What stays of a request's head.
 pub(super) struct Arrival {
@@ -27,8 +27,10 @@ pub(super) struct Arrival {
     pub(super) expects: bool,
     /// The body's length, when it was declared.
     pub(super) length: Option<u64>,
-    /// Body bytes read so far; `None` when no body follows.
-    pub(super) received: Option<Rc<Cell<u64>>>,
+    /// What becomes of the body; `None` when none follows.
+    pub(super) upload: Option<Rc<Upload>>,
+    /// How long a gRPC client waits.
+    pub(super) grpc_timeout: Option<Duration>,
     /// The connection has served as many requests as it may.
     pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
@@ -40,13 +42,16 @@ pub(super) struct Arrival {
 impl Arrival {
     pub(super) fn new(parts: &Parts, body: &Incoming) -> Self {
         let has_body = !body.is_end_stream();
+        let length = body.size_hint().exact().filter(|_| has_body);
+        let grpc = local::is_grpc(&parts.headers);
         Self {
             version: parts.version,
-            grpc: local::is_grpc(&parts.headers),
+            grpc,
+            grpc_timeout: if grpc { grpc::timeout(&parts.headers) } else { None },
             head_only: parts.method == Method::HEAD,
             expects: has_body && parts.headers.contains_key(header::EXPECT),
-            length: body.size_hint().exact().filter(|_| has_body),
-            received: has_body.then(Rc::default),
+            length,
+            upload: has_body.then(|| Rc::new(Upload::new(length))),
             last: false,
             upgrade: None,
             connect: None,
@@ -54,10 +59,28 @@ impl Arrival {
     }
     /// Body bytes that were not read; `None` when nobody knows how many.
     pub(super) fn left(&self) -> Option<u64> {
-        match &self.received {
-            Some(received) => Some(self.length?.saturating_sub(received.get())),
+        match &self.upload {
+            Some(upload) => Some(self.length?.saturating_sub(upload.received().get())),
             None => Some(0),
         }
+    }
+    /// Whether the body may be read.
+    ///
+    /// # Errors
+    /// Its declared length is more than it may have.
+    pub(super) fn check_length(&self) -> Result<(), ProxyError> {
+        self.upload.as_ref().map_or(Ok(()), |upload| upload.check_length()).map_err(Into::into)
+    }
+    /// The response has begun.
+    pub(super) fn answered(&self) {
+        if let Some(upload) = &self.upload {
+            upload.answered();
+        }
+    }
+    /// What a request failed with, unless it was its own body.
+    pub(super) fn cause(&self, error: ProxyError) -> ProxyError {
+        let fault = self.upload.as_ref().and_then(|upload| upload.fault());
+        fault.map_or(error, Into::into)
     }
     /// The status that the client is told. A success would tell the client of an extended CONNECT that its stream is a tunnel from there
     /// on: where it is none, the gateway has no other word for it.
@@ -73,22 +96,33 @@ impl Arrival {
     }
 }
 
-/// A client's body as chain input; counts what is read.
-pub(super) struct ClientInput {
-    pub(super) body: Incoming,
-    pub(super) received: Option<Rc<Cell<u64>>>,
+/// A client's body as chain input.
+pub(super) enum ClientInput {
+    None,
+    Some(ClientBody),
+}
+
+impl ClientInput {
+    pub(super) fn new(body: Incoming, arrival: &Arrival) -> Self {
+        match &arrival.upload {
+            Some(upload) => Self::Some(ClientBody::new(body, Rc::clone(upload))),
+            None => Self::None,
+        }
+    }
 }
 
 impl Input for ClientInput {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, InputError>>> {
-        let frame = ready!(poll_input(&mut self.body, cx));
-        if let (Some(Ok(Frame::Data(data))), Some(received)) = (&frame, &self.received) {
-            received.set(received.get().saturating_add(data.len() as u64));
+        match self {
+            Self::None => Poll::Ready(None),
+            Self::Some(body) => poll_input(body, cx),
         }
-        Poll::Ready(frame)
     }
     fn is_end(&self) -> bool {
-        self.body.is_end_stream()
+        match self {
+            Self::None => true,
+            Self::Some(body) => body.is_end_stream(),
+        }
     }
 }
 
@@ -119,7 +153,7 @@ impl Input for BytesInput {
 
 fn poll_input<B>(body: &mut B, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, InputError>>>
 where
-    B: Body<Data = bytes::Bytes, Error = hyper::Error> + Unpin,
+    B: Body<Data = bytes::Bytes, Error: std::fmt::Display> + Unpin,
 {
     loop {
         let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {

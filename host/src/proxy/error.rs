@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::validate::BadRequest;
 use crate::observe::Reason;
-use crate::upstream::UpstreamError;
+use crate::upstream::{UploadFault, UpstreamError};
 
 /// Why a request is answered by the gateway. What the client is told is [`ProxyError::public_text`]; `Display` is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,18 @@ pub enum ProxyError {
     /// The client's body broke off or broke the protocol.
     #[error("request body failed: {0}")]
     RequestBody(String),
+    /// The client's body is longer than it may be.
+    #[error("{0}")]
+    BodyTooLarge(UploadFault),
+    /// The client's body did not come in time.
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    /// The request's target is longer than the limit.
+    #[error("request target too long")]
+    UriTooLong,
+    /// The client's own limit passed, of a gRPC call.
+    #[error("grpc-timeout passed")]
+    Deadline,
     /// A filter buffers the request's body, and it passed the limit.
     #[error("request body too large to be buffered")]
     RequestTooLarge,
@@ -56,6 +68,15 @@ pub enum ProxyError {
     Unpassed(Rc<str>),
 }
 
+impl From<UploadFault> for ProxyError {
+    fn from(fault: UploadFault) -> Self {
+        match fault {
+            UploadFault::TooLarge(_) => Self::BodyTooLarge(fault),
+            UploadFault::Stalled(_) => Self::BodyTimeout,
+        }
+    }
+}
+
 impl ProxyError {
     /// The status that the client gets.
     #[must_use]
@@ -65,9 +86,11 @@ impl ProxyError {
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute | Self::NoOtherRoute => StatusCode::NOT_FOUND,
-            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTooLarge | Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Timeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::MemoryLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::FilterOutput(_) | Self::Unpassed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
@@ -92,7 +115,10 @@ impl ProxyError {
             Self::NotImplemented => "not implemented\n",
             Self::TooManyHeaders => "request header fields too large\n",
             Self::NoRoute | Self::NoOtherRoute => "not found\n",
-            Self::RequestTooLarge => "request body too large\n",
+            Self::RequestTooLarge | Self::BodyTooLarge(_) => "request body too large\n",
+            Self::BodyTimeout => "request timeout\n",
+            Self::UriTooLong => "uri too long\n",
+            Self::Deadline => "deadline exceeded\n",
             Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
             Self::Timeout => "upstream request timeout\n",
             Self::MemoryLimit => "overloaded\n",
@@ -120,6 +146,10 @@ impl ProxyError {
             Self::TooManyHeaders => Reason::HeadersTooLarge,
             Self::NoRoute | Self::NoOtherRoute => Reason::NoRoute,
             Self::RequestBody(_) => Reason::RequestAborted,
+            Self::BodyTooLarge(_) => Reason::BodyTooLarge,
+            Self::BodyTimeout => Reason::BodyTimeout,
+            Self::UriTooLong => Reason::UriTooLong,
+            Self::Deadline => Reason::ClientDeadline,
             Self::RequestTooLarge => Reason::RequestTooLarge,
             Self::ResponseTooLarge => Reason::ResponseTooLarge,
             Self::BadResponse(_) => Reason::UpstreamProtocol,
@@ -151,6 +181,10 @@ impl ProxyError {
             | Self::NotImplemented
             | Self::TooManyHeaders
             | Self::RequestBody(_)
+            | Self::BodyTooLarge(_)
+            | Self::BodyTimeout
+            | Self::UriTooLong
+            | Self::Deadline
             | Self::RequestTooLarge
             | Self::ResponseTooLarge
             | Self::Upstream(_)
@@ -167,7 +201,12 @@ impl ProxyError {
             Self::BadRequest(_) | Self::NotImplemented | Self::TooManyHeaders | Self::RequestBody(_) => true,
             // A connection that stays open keeps its buffers.
             Self::MemoryLimit => true,
+            // What comes late would be taken for a next request by nobody, but may not come at all.
+            Self::BodyTimeout => true,
             Self::NoRoute
+            | Self::BodyTooLarge(_)
+            | Self::UriTooLong
+            | Self::Deadline
             | Self::RequestTooLarge
             | Self::ResponseTooLarge
             | Self::Upstream(_)

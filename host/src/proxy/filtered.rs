@@ -37,25 +37,24 @@ pub(super) async fn filtered(
 ) -> Result<Response<ProxyBody>, Aborted> {
     let chain = Chain::new(facts, Rc::clone(&ongoing.routed.filters));
     ongoing.recording.attach(&chain);
-    let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
-    chain.begin_request(head, length, Box::new(ClientInput { body, received }));
+    ongoing.bound_upload();
+    let body = ClientInput::new(body, &ongoing.arrival);
+    chain.begin_request(head, ongoing.arrival.length, Box::new(body));
 
     let passed = within(ongoing.deadline(), pin!(poll_fn(|cx| chain.poll_head(Direction::Request, cx)))).await;
     let framing = match passed {
         Some(Ok(framing)) => reroute::again(&mut ongoing, &chain).map_err(Stop::Error).map(|()| framing),
         Some(Err(error)) => Err(Stop::new(Direction::Request, error)),
-        None => Err(Stop::Error(ProxyError::Timeout)),
+        None => Err(Stop::Error(ongoing.late())),
     };
     // From here on the route is the one chosen last, and so is its timeout.
     let deadline = ongoing.deadline();
+    ongoing.bound_upload();
     let forwarded = match framing {
         Ok(framing) => within(deadline, pin!(forward(&mut ongoing, &chain, framing))).await,
         Err(stop) => Some(Err(stop)),
     };
-    if let (None, Some(share)) = (&forwarded, ongoing.share()) {
-        share.upstream.timed_out(&ongoing.journey);
-    }
-    let response = match forwarded.unwrap_or(Err(Stop::Error(ProxyError::Timeout))) {
+    let response = match forwarded.unwrap_or_else(|| Err(Stop::Error(ongoing.late()))) {
         Ok(response) => response,
         Err(stop) => return reply(ongoing, &chain, stop).await,
     };
@@ -67,6 +66,7 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>, framing: Framing) -> 
     let Some((route, _)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
     let Some(share) = ongoing.share() else { return Err(answered_by(route, ongoing, chain)) };
     let (upstream, retry) = (Rc::clone(&share.upstream), route.retry.clone());
+    ongoing.arrival.check_length().map_err(Stop::Error)?;
 
     let failure = Rc::new(RefCell::new(None));
     let request =
@@ -100,6 +100,7 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>, framing: Framing) -> 
             });
         }
     };
+    ongoing.arrival.answered();
     let upgrade = ongoing.arrival.upgrade.as_ref();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade::is_granted(response.headers(), upgrade) {
         return Err(Stop::Error(ProxyError::BadResponse("unasked 101".to_owned())));
@@ -170,13 +171,14 @@ async fn respond(
             Err(error) => Stop::Error(ProxyError::FilterOutput(error.to_string())),
         },
         Some(Err(error)) => Stop::new(Direction::Response, error),
-        None => Stop::Error(ProxyError::Timeout),
+        None => Stop::Error(ongoing.late()),
     };
     // A reply to a response replaces it and passes no further filter.
     let reply = match stop {
         Stop::Reply(_, reply) if reply.fault => local::identified(reply, &ongoing.recording.id),
         Stop::Reply(_, reply) | Stop::Route(reply) => reply,
         Stop::Error(error) => {
+            let error = ongoing.arrival.cause(error);
             ongoing.recording.refused(&error);
             local::error_reply(&error, &ongoing.recording.id)
         }
@@ -194,6 +196,7 @@ async fn reply(mut ongoing: Ongoing, chain: &Rc<Chain>, stop: Stop) -> Result<Re
         Stop::Reply(stage, reply) => (Some(stage), reply, false),
         Stop::Route(reply) => (None, reply, false),
         Stop::Error(error) => {
+            let error = ongoing.arrival.cause(error);
             ongoing.recording.refused(&error);
             (None, local::error_reply(&error, &ongoing.recording.id), error.closes())
         }
@@ -342,6 +345,7 @@ fn outgoing(
     request.headers_mut().insert(header::HOST, host);
     forward::add_via(request.headers_mut(), ongoing.arrival.version);
     action::change(request.headers_mut(), &route.request_headers);
+    ongoing.arrival.hand_on_deadline(request.headers_mut(), ongoing.deadline());
     if let Some(switch) = upgrade::switch_of(&ongoing.arrival, request.headers()) {
         request.extensions_mut().insert(switch);
     }

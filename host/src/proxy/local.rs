@@ -10,6 +10,10 @@ use crate::filter::{Headers, LocalReply, Name, egress};
 const GRPC_STATUS: http::HeaderName = http::HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: http::HeaderName = http::HeaderName::from_static("grpc-message");
 
+/// Statuses of gRPC that no status of HTTP stands for.
+const DEADLINE_EXCEEDED: u32 = 4;
+const RESOURCE_EXHAUSTED: u32 = 8;
+
 /// Seconds after which a client may try again when memory is short: most bodies are gone by then, and others may be asked.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -23,8 +27,11 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 /// The gateway's own answer to what went wrong.
 pub(super) fn error_reply(error: &ProxyError, id: &RequestId) -> LocalReply {
     let mut reply = LocalReply::text(error.status().as_u16(), error.public_text(), error.details());
-    if matches!(error, ProxyError::MemoryLimit) {
-        reply.headers.set(Name::Header(header::RETRY_AFTER), RETRY_AFTER);
+    match error {
+        ProxyError::MemoryLimit => reply.headers.set(Name::Header(header::RETRY_AFTER), RETRY_AFTER),
+        ProxyError::Deadline | ProxyError::BodyTimeout => reply.grpc_status = Some(DEADLINE_EXCEEDED),
+        ProxyError::BodyTooLarge(_) | ProxyError::RequestTooLarge => reply.grpc_status = Some(RESOURCE_EXHAUSTED),
+        _ => {}
     }
     identified(reply, id)
 }

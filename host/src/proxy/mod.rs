@@ -12,6 +12,7 @@ mod error;
 mod filtered;
 mod forward;
 mod generation;
+mod grpc;
 mod local;
 mod methods;
 mod mirror;
@@ -67,7 +68,7 @@ use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::{HandshakeFailure, Reason};
 use crate::state::State;
-use crate::upstream::{Journey, RequestBody, ResponseBody};
+use crate::upstream::{ClientBody, Journey, RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
 const UNROUTED_TIMEOUT: Duration = Duration::from_secs(15);
@@ -161,7 +162,7 @@ impl Proxy {
         arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
-        recording.received.clone_from(&arrival.received);
+        recording.upload.clone_from(&arrival.upload);
         // What two servers could read differently is refused before anything else looks at it.
         let routed = match broken {
             Some(rule) => Err(rule.into()),
@@ -216,6 +217,7 @@ impl Proxy {
 
 /// Without filters: the head as it is, the bodies untouched.
 async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
+    ongoing.bound_upload();
     let deadline = ongoing.deadline();
     let Some((route, chain)) = ongoing.route() else {
         return refuse(&ProxyError::NoRoute, &ongoing.arrival, ongoing.recording, Some(body));
@@ -226,6 +228,9 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         let reply = reply.unwrap_or_else(|| local::error_reply(&ProxyError::NoRoute, &ongoing.recording.id));
         return replied(reply, &ongoing.arrival, ongoing.recording, Some(body), false);
     };
+    if let Err(error) = ongoing.arrival.check_length() {
+        return refuse(&error, &ongoing.arrival, ongoing.recording, Some(body));
+    }
     let host = route.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
     match forward::target(&parts.uri, ongoing.routed.path.as_deref(), route) {
         Ok(target) => parts.uri = target,
@@ -236,8 +241,9 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
     action::change(&mut parts.headers, &route.request_headers);
-    let body = match &ongoing.arrival.received {
-        Some(received) => RequestBody::Client(body, Rc::clone(received), forward::clean_trailers),
+    ongoing.arrival.hand_on_deadline(&mut parts.headers, deadline);
+    let body = match &ongoing.arrival.upload {
+        Some(upload) => RequestBody::Client(ClientBody::new(body, Rc::clone(upload)), forward::clean_trailers),
         None => RequestBody::Empty,
     };
     parts.extensions.clear();
@@ -250,12 +256,12 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     ongoing.recording.outcome.tries = ongoing.journey.tries.get();
     let mut response = match sent {
         Some(Ok(response)) => response,
-        Some(Err(error)) => return refuse(&error.into(), &ongoing.arrival, ongoing.recording, None),
-        None => {
-            upstream.timed_out(&ongoing.journey);
-            return refuse(&ProxyError::Timeout, &ongoing.arrival, ongoing.recording, None);
+        Some(Err(error)) => {
+            return refuse(&ongoing.arrival.cause(error.into()), &ongoing.arrival, ongoing.recording, None);
         }
+        None => return refuse(&ongoing.late(), &ongoing.arrival, ongoing.recording, None),
     };
+    ongoing.arrival.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if !upgrade::is_granted(response.headers(), ongoing.arrival.upgrade.as_ref()) {
             let error = ProxyError::BadResponse("unasked 101".to_owned());
@@ -311,8 +317,7 @@ fn replied(
 ) -> Response<ProxyBody> {
     let details = Cow::Owned(reply.details.clone());
     let (head, bytes) = local::message(reply, arrival.grpc);
-    let rest =
-        body.map(|body| -> Box<dyn Input> { Box::new(ClientInput { body, received: arrival.received.clone() }) });
+    let rest = body.map(|body| -> Box<dyn Input> { Box::new(ClientInput::new(body, arrival)) });
     let at_hand = rest.is_some();
     let close = closes || unread::dispose(rest, arrival) || (!at_hand && arrival.left() != Some(0));
     answer(&head, bytes, arrival, recording, details, close)

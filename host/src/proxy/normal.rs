@@ -8,19 +8,24 @@ use http::{HeaderValue, Method};
 
 use super::error::ProxyError;
 use super::validate::{self, BadRequest};
+use crate::config::Limits;
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
 
-/// Checks a head, at most `header_count` fields long, and gives its one authority.
+/// Checks a head within those limits, and gives its one authority.
 ///
 /// # Errors
 /// It is refused before anything else looks at it.
-pub(crate) fn checked(parts: &Parts, header_count: usize) -> Result<HeaderValue, ProxyError> {
+pub(crate) fn checked(parts: &Parts, limits: &Limits) -> Result<HeaderValue, ProxyError> {
     if parts.method == Method::CONNECT {
         return Err(ProxyError::NotImplemented);
     }
+    let length = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if limits.uri_bytes.is_some_and(|most| length > most) {
+        return Err(ProxyError::UriTooLong);
+    }
     // HTTP/1 heads are counted where they are read.
-    if parts.headers.len() > header_count {
+    if parts.headers.len() > limits.header_count {
         return Err(ProxyError::TooManyHeaders);
     }
     Ok(validate::authority(parts)?)

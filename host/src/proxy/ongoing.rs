@@ -1,7 +1,7 @@
 //! One request on its way: what every phase needs.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
@@ -9,7 +9,7 @@ use super::arrival::Arrival;
 use super::generation::Share;
 use super::record::Recording;
 use super::routing::Routed;
-use super::{Client, RouteChain, UNROUTED_TIMEOUT, WorkerGeneration, action};
+use super::{Client, ProxyError, RouteChain, UNROUTED_TIMEOUT, WorkerGeneration, action};
 use crate::config::Route;
 use crate::filter::exchange::ConnectionFacts;
 use crate::upstream::Journey;
@@ -46,13 +46,41 @@ impl Ongoing {
     pub(super) fn session(&self) -> Option<&HeaderValue> {
         self.share()?.upstream.session(&self.journey, self.secure)
     }
-    /// When the route's timeout passes, if it has one.
+    /// How long the route lets it take, if that has a limit.
+    fn timeout(&self) -> Option<Duration> {
+        self.route().map_or(Some(UNROUTED_TIMEOUT), |(route, _)| route.timeout)
+    }
+    /// When the route's timeout passes, if it has one, or that of its gRPC client, if that is sooner.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let timeout = match self.route() {
-            Some((route, _)) => route.timeout?,
-            None => UNROUTED_TIMEOUT,
-        };
-        Some(self.recording.started + timeout)
+        let timeouts = [self.timeout(), self.arrival.grpc_timeout];
+        let least = timeouts.into_iter().flatten().min()?;
+        self.recording.started.checked_add(least)
+    }
+    /// What is told when that has passed. Only where the target was waited for, it has failed the request: not where the client has not
+    /// sent its body yet, and not where it gave the target no more time.
+    pub(super) fn late(&self) -> ProxyError {
+        let asked = self.arrival.grpc_timeout;
+        if asked.is_some_and(|asked| self.timeout().is_none_or(|timeout| asked <= timeout)) {
+            return ProxyError::Deadline;
+        }
+        if self.arrival.upload.as_ref().is_some_and(|upload| upload.is_awaited()) {
+            // In a call of gRPC both sides may take turns, so that nobody knows who was waited for.
+            return if self.arrival.grpc { ProxyError::Timeout } else { ProxyError::BodyTimeout };
+        }
+        if let Some(share) = self.share() {
+            share.upstream.timed_out(&self.journey);
+        }
+        ProxyError::Timeout
+    }
+    /// Bounds the request's body as its route says.
+    pub(super) fn bound_upload(&self) {
+        let Some(upload) = &self.arrival.upload else { return };
+        let (limits, route) = (&self.generation.config.limits, self.route().map(|(route, _)| route));
+        let most = route.and_then(|route| route.body_bytes).or(limits.body_bytes);
+        let patience = route.and_then(|route| route.body_timeout).unwrap_or(limits.body_timeout);
+        // A route's timeout that comes first needs no second timer beside it.
+        let comes_first = self.timeout().is_none_or(|timeout| patience < timeout);
+        upload.bound(most, (comes_first && !patience.is_zero()).then_some(patience));
     }
     /// What a redirection repeats.
     pub(super) fn asked<'a>(

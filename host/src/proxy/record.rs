@@ -1,7 +1,6 @@
 //! How an exchange went, recorded once when it is over, whatever its end.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use super::generation::{RouteChain, Share};
 use super::request_id::RequestId;
 use crate::filter::Chain;
 use crate::observe::{HandshakeFailure, Reason};
+use crate::upstream::Upload;
 
 /// One exchange, for metrics and logs.
 #[derive(Clone, Debug)]
@@ -102,8 +102,8 @@ pub(super) struct Recording {
     pub(super) started: Instant,
     /// Names the request in answers of the gateway and in the log.
     pub(super) id: RequestId,
-    /// Counts the request's body where it is read; `None` when there is none.
-    pub(super) received: Option<Rc<Cell<u64>>>,
+    /// The request's body as it is read; `None` when there is none.
+    pub(super) upload: Option<Rc<Upload>>,
     chain: Option<Rc<Chain>>,
     client: Rc<Client>,
     recorder: Rc<dyn Recorder>,
@@ -131,7 +131,7 @@ impl Recording {
             },
             started: Instant::now(),
             id,
-            received: None,
+            upload: None,
             chain: None,
             client: Rc::clone(client),
             recorder: Rc::clone(recorder),
@@ -163,6 +163,12 @@ impl Recording {
     }
     /// The response is broken off after its head was sent: nobody but the log can be told why.
     pub(super) fn broken_off(&mut self, reason: Reason, error: &dyn std::fmt::Display) {
+        // A body that was not read to its end takes the response with it.
+        let fault = self.upload.as_ref().and_then(|upload| upload.fault());
+        let (reason, error): (_, &dyn std::fmt::Display) = match &fault {
+            Some(fault) => (ProxyError::from(*fault).reason(), fault),
+            None => (reason, error),
+        };
         self.outcome.reason = Some(reason);
         self.outcome.details = format!("gateway: broken off: {error}").into();
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
@@ -186,7 +192,7 @@ impl Recording {
         let outcome = &mut self.outcome;
         outcome.end = end;
         outcome.duration = now.saturating_duration_since(self.started);
-        outcome.request_bytes = self.received.as_ref().map_or(0, |received| received.get());
+        outcome.request_bytes = self.upload.as_ref().map_or(0, |upload| upload.received().get());
         if let Some(chain) = self.chain.take() {
             let mut progress = chain.exchange().progress.borrow_mut();
             progress.request_size = outcome.request_bytes;

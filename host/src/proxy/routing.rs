@@ -26,7 +26,7 @@ pub(super) struct Routed {
 
 /// Checks, normalises and routes. `listener`: the configured address of the one that it came to.
 pub(super) fn route(generation: &WorkerGeneration, parts: &Parts, listener: SocketAddr) -> Result<Routed, ProxyError> {
-    let authority = normal::checked(parts, generation.config.limits.header_count)?;
+    let authority = normal::checked(parts, &generation.config.limits)?;
     let normal = Normal::new(parts, &authority)?;
     let view = normal.view(parts, listener);
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());

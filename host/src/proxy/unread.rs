@@ -16,6 +16,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Disposes of the rest of a request's body. Whether the connection has to be closed after the answer.
 pub(super) fn dispose(rest: Option<Box<dyn Input>>, arrival: &Arrival) -> bool {
     let Some(mut rest) = rest.filter(|rest| !rest.is_end()) else { return false };
+    if let Some(upload) = &arrival.upload {
+        upload.lift();
+    }
     if arrival.version == Version::HTTP_2 {
         // The stream is reset; the others on the connection go on.
         return false;

@@ -22,7 +22,7 @@ use super::record::{End, Recording};
 use super::stream::Stream;
 use super::{Ongoing, ProxyBody, arrival::Arrival};
 use crate::observe::Reason;
-use crate::upstream::{InUse, ResponseBody, Switch};
+use crate::upstream::{InUse, ResponseBody, Switch, Upload};
 
 /// Bytes that each direction holds while its reader is slow.
 const BUFFER: usize = 16 << 10;
@@ -130,13 +130,13 @@ impl Tunnel {
         let (from_client, to_client) = tokio::io::split(client);
         let (from_upstream, to_upstream) = tokio::io::split(upstream);
         let flowed = Cell::new(Instant::now());
-        let sent = Rc::<Cell<u64>>::default();
+        let sent = Rc::<Upload>::default();
         let received = Cell::new(0);
-        self.recording.received = Some(Rc::clone(&sent));
+        self.recording.upload = Some(Rc::clone(&sent));
         let end = tokio::select! {
             // An end is handed on, and the other direction may go on; a connection that breaks ends both.
             both = async { tokio::try_join!(
-                pump(from_client, to_upstream, &early, &sent, &flowed),
+                pump(from_client, to_upstream, &early, sent.received(), &flowed),
                 pump(from_upstream, to_client, &[], &received, &flowed),
             ) } => if both.is_ok() { End::Complete } else { End::Broken },
             () = idle(&flowed, self.idle) => End::Timeout,
@@ -191,7 +191,7 @@ async fn idle(flowed: &Cell<Instant>, limit: Duration) {
 
 /// The protocol that an HTTP/1.1 request names.
 fn upgrade<'a>(parts: &'a Parts, arrival: &Arrival) -> Option<&'a HeaderValue> {
-    let legal = parts.version == Version::HTTP_11 && parts.method == Method::GET && arrival.received.is_none();
+    let legal = parts.version == Version::HTTP_11 && parts.method == Method::GET && arrival.upload.is_none();
     if legal && names_upgrade(&parts.headers) { only(&parts.headers) } else { None }
 }
 

@@ -1,9 +1,7 @@
 //! Bodies to and from upstreams.
 
-use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,8 +9,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::InUse;
 use super::pool::Lease;
+use super::{ClientBody, InUse};
 
 /// What bodies fail with.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -23,8 +21,8 @@ pub enum RequestBody {
     Empty,
     /// All of it in one piece.
     Full(Bytes),
-    /// As the client sends it, but for its trailers, which are cleaned; the counter sums the bytes.
-    Client(Incoming, Rc<Cell<u64>>, fn(&mut HeaderMap)),
+    /// As the client sends it, but for its trailers, which are cleaned.
+    Client(ClientBody, fn(&mut HeaderMap)),
     /// Anything else, such as the output of a filter chain.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
 }
@@ -46,20 +44,15 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Client(incoming, counter, clean) => {
-                let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
-                if let Some(Ok(frame)) = &frame
-                    && let Some(data) = frame.data_ref()
-                {
-                    counter.set(counter.get().saturating_add(data.len() as u64));
-                }
+            Self::Client(body, clean) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
                 let clean = |mut frame: Frame<Bytes>| {
                     if let Some(trailers) = frame.trailers_mut() {
                         clean(trailers);
                     }
                     frame
                 };
-                Poll::Ready(frame.map(|frame| frame.map(clean).map_err(Into::into)))
+                Poll::Ready(frame.map(|frame| frame.map(clean)))
             }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
         }
@@ -68,7 +61,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Client(incoming, ..) => incoming.is_end_stream(),
+            Self::Client(body, _) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -76,7 +69,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Client(incoming, ..) => incoming.size_hint(),
+            Self::Client(body, _) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
         }
     }

@@ -18,6 +18,7 @@ mod target;
 mod tests;
 mod tls;
 pub mod turns;
+mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub use switch::Switch;
 pub use target::repeat;
 use target::{Target, Unsent};
 pub use tls::{Finding, Tls, TlsError};
+pub use upload::{ClientBody, Upload, UploadFault};
 
 use crate::config::{self, UpstreamProtocol};
 use crate::state::targets::{Health, Targets};

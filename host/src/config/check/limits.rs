@@ -14,6 +14,8 @@ use crate::config::node::Node;
 const HEADER_BYTES: usize = 64 << 10;
 /// Most fields of a head; browsers send 20, and each costs memory beyond its bytes.
 const HEADER_COUNT: usize = 100;
+/// How long a request's body may stall, as in nginx: a mobile network that is lost for longer has lost the connection too.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most body bytes that a stage holds, as Envoy's buffers.
 const BUFFER_BYTES: usize = 1 << 20;
 /// Of what the process's cgroup may have, tenths: the kernel counts more than what is resident, and what runs may still grow.
@@ -37,6 +39,10 @@ const CALLOUTS: usize = 1000;
 
 /// Sizes that make sense anywhere: 1 KiB to 1 GiB.
 const SIZES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+/// Targets of requests: what a hyperlink needs, to the most that a head may have.
+const URIS: RangeInclusive<u64> = 64..=1 << 20;
+/// Bodies: 1 B to 1 PiB.
+const BODIES: RangeInclusive<u64> = 1..=1 << 50;
 /// Memory of a process: 1 MiB to 1 PiB.
 const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// Timeouts that make sense anywhere.
@@ -48,6 +54,9 @@ impl Default for Limits {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             header_bytes: HEADER_BYTES,
             header_count: HEADER_COUNT,
+            uri_bytes: None,
+            body_bytes: None,
+            body_timeout: BODY_TIMEOUT,
             buffer_bytes: BUFFER_BYTES,
             memory: memory::limit().map(|limit| limit / 10 * MEMORY_TENTHS),
             connections: CONNECTIONS,
@@ -71,6 +80,9 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     let workers = get.count("workers", default.workers, 1..=1024);
     let header_bytes = get.size("header_bytes", default.header_bytes, 1 << 10..=1 << 20);
     let header_count = get.count("header_count", default.header_count, 1..=10_000);
+    let uri_bytes = get.fields.optional("uri_bytes").map_or(Some(None), |node| node.size(URIS).map(Some));
+    let body_bytes = get.fields.optional("body_bytes").map_or(Some(None), |node| node.size(BODIES).map(Some));
+    let body_timeout = get.fields.optional("body_timeout").map_or(Some(BODY_TIMEOUT), |node| body_timeout(&node));
     let buffer_bytes = get.size("buffer_bytes", default.buffer_bytes, SIZES);
     let memory = get.fields.optional("memory").map_or(Some(default.memory), |node| memory_of(&node));
     let connections = get.count("connections", default.connections, 1..=10_000_000);
@@ -88,6 +100,9 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         workers: workers?,
         header_bytes: header_bytes?,
         header_count: header_count?,
+        uri_bytes: uri_bytes?,
+        body_bytes: body_bytes?.map(|bytes| bytes as u64),
+        body_timeout: body_timeout?,
         buffer_bytes: buffer_bytes?,
         memory: memory?,
         connections: connections?,
@@ -101,6 +116,23 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         callout_bytes: callout_bytes?,
         callouts: callouts?,
     })
+}
+
+/// The most bytes of the bodies of a route's requests; `false`: as many as they like, whatever the limit of all.
+pub(super) fn body_bytes(node: &Node<'_>) -> Option<u64> {
+    match node.value {
+        Value::BooleanLit(literal) if !literal.value => Some(u64::MAX),
+        Value::BooleanLit(_) => {
+            node.problem("expected a size such as \"10MiB\", or false for no limit");
+            None
+        }
+        _ => node.size(BODIES).map(|bytes| bytes as u64),
+    }
+}
+
+/// How long a body may stall; zero for any time.
+pub(super) fn body_timeout(node: &Node<'_>) -> Option<Duration> {
+    node.duration(Duration::ZERO..=*TIMEOUTS.end())
 }
 
 /// A size, or `false` for no limit.

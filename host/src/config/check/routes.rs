@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::listeners::ListenerNames;
-use super::{UpstreamNames, actions, all, effect, filters, matches, reach, word};
+use super::{UpstreamNames, actions, all, effect, filters, limits, matches, reach, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 use crate::config::{FilterEntry, HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
@@ -72,6 +72,8 @@ fn route<'a>(
     let timeout = fields
         .optional("timeout")
         .map_or(Some(TIMEOUT), |node| node.duration(Duration::ZERO..=Duration::from_secs(24 * 3600)));
+    let body_bytes = fields.optional("body_bytes").map_or(Some(None), |node| limits::body_bytes(&node).map(Some));
+    let body_timeout = fields.optional("body_timeout").map_or(Some(None), |node| limits::body_timeout(&node).map(Some));
     let upgrades = fields
         .optional("upgrades")
         .map_or_else(|| Some(vec![HeaderValue::from_static("websocket")]), |node| all(&node.elements()?, protocol));
@@ -90,6 +92,8 @@ fn route<'a>(
         mirrors: mirrors?,
         retry: retry?,
         rewrite: rewrite?,
+        body_bytes: body_bytes?,
+        body_timeout: body_timeout?,
         upgrades: upgrades?,
         reroute: reroute?,
         timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,

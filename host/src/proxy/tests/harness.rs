@@ -103,6 +103,8 @@ impl Setup {
             retry: None,
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
+            body_bytes: None,
+            body_timeout: None,
             upgrades: Vec::new(),
             reroute: config::Reroute::default(),
         };
@@ -168,6 +170,9 @@ pub(super) fn limits() -> Limits {
         workers: 1,
         header_bytes: 65_536,
         header_count: 100,
+        uri_bytes: None,
+        body_bytes: None,
+        body_timeout: PATIENCE,
         buffer_bytes: 1_048_576,
         memory: None,
         connections: 1000,

@@ -20,6 +20,8 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         retry: None,
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,
+        body_bytes: None,
+        body_timeout: None,
         upgrades: Vec::new(),
         reroute: Reroute::default(),
     }

@@ -55,6 +55,8 @@ fn route(name: &str, matches: Match) -> Route {
         retry: None,
         rewrite: Rewrite::default(),
         timeout: None,
+        body_bytes: None,
+        body_timeout: None,
         upgrades: Vec::new(),
         reroute: Reroute::default(),
     }
