@@ -3,6 +3,7 @@
 //! A small native host moves the bytes; an ordered chain of Proxy-Wasm filters decides. A request's way through the
 //! modules: `listener` → `proxy` → { `route`, `filter` ← `wasm`, `upstream` }; `gateway` builds them all from a `config`.
 
+pub mod address;
 pub mod admin;
 pub mod cli;
 pub mod config;

@@ -77,6 +77,7 @@ mod tls_bytes;
 mod tls_clients;
 mod tls_files;
 mod tls_revoked;
+mod unix_listeners;
 mod upgrade;
 mod upgrade_http2;
 mod upstream_tls;

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -264,6 +265,13 @@ impl TlsClient {
     pub async fn stream(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         stream.set_nodelay(true).ok();
+        self.over(stream, name).await
+    }
+    /// Speaks TLS, asking for that name, over what is connected already.
+    ///
+    /// # Errors
+    /// TLS is not established.
+    pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, name: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let connector = TlsConnector::from(Arc::clone(&self.config));
         within("a handshake", connector.connect(name, stream)).await

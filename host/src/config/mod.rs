@@ -38,7 +38,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,11 +56,12 @@ pub use limits::Limits;
 pub use load::{Heard, Loaded, Refused, Rest, load, parse};
 pub use origins::Origins;
 pub use problem::{Problem, Problems};
-pub use proxies::TrustedProxies;
+pub use proxies::{Trusted, TrustedProxies};
 pub use reroute::Reroute;
 pub use suggest::closest;
 pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
+use crate::address::Address;
 pub use crate::filter::OnError;
 
 /// One whole configuration, as the program believes it.
@@ -90,7 +90,9 @@ pub struct Listener {
     /// Unique, if there is one; routes name it. A listener with a name has its address alone.
     pub name: Option<Arc<str>>,
     /// Port 0 lets the kernel choose.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Permissions of the file of a Unix socket; by default what the process's umask leaves.
+    pub mode: Option<u32>,
     /// Cleartext without.
     pub tls: Option<ListenerTls>,
     /// Connections carry bytes instead of HTTP.
@@ -284,7 +286,7 @@ pub struct Route {
     /// Unique name; where it stands (`routes[3]`) when the file gives none.
     pub name: Arc<str>,
     /// The addresses of the listeners that it belongs to, as configured; empty for all that carry HTTP.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Address>,
     /// Which requests.
     pub matches: Match,
     /// Filters after the global ones.

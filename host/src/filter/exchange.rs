@@ -16,6 +16,7 @@ use http::HeaderName;
 
 use super::properties::Properties;
 use super::{Direction, Headers, LocalReply, Name};
+use crate::address::Address;
 
 /// Names of fields that are kept as decided by filters. Beyond, no trailer passes.
 const DECIDED: usize = 64;
@@ -47,9 +48,9 @@ pub struct ConnectionFacts {
     /// Unique in this process.
     pub id: u64,
     /// The client.
-    pub remote: SocketAddr,
+    pub remote: Address,
     /// The listener's side.
-    pub local: SocketAddr,
+    pub local: Address,
     /// When the connection is encrypted.
     pub tls: Option<TlsFacts>,
 }

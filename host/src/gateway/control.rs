@@ -145,7 +145,12 @@ async fn control(
         let reloader = Arc::clone(reloader);
         // Told at once: a reload that is under way is waited for.
         steering.draining();
-        tokio::task::spawn_blocking(move || lock(&reloader).workers.drain())
+        tokio::task::spawn_blocking(move || {
+            let mut reloader = lock(&reloader);
+            // Whoever takes the place from now on is not in the way.
+            reloader.listening.close();
+            reloader.workers.drain();
+        })
     };
     tokio::select! {
         _ = terminate.recv() => end_at_once(),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::generation::{Builder, Generation, Origin};
 use super::show::action;
 use super::{StartError, short};
+use crate::address::Address;
 use crate::config::{Action, FilterEntry, Listener, Route, Upstream, closest};
 use crate::proxy::{self, Asked, BadRequest, Normal, ProxyError};
 use crate::route::{RequestView, path, refuse::Refusal};
@@ -128,7 +129,7 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartErr
         secure: is_secure(listener, &question.url),
         parts: &parts,
         authority: authority.to_str().unwrap_or_default(),
-        view: normal.view(&parts, listener.address),
+        view: normal.view(&parts, &listener.address),
         path: &normal.path,
     };
     Ok(asked.explain())
@@ -144,7 +145,7 @@ fn head(listener: &Listener, question: &Question) -> Parts {
         parts.headers.append(name.clone(), value.clone());
     }
     if !parts.headers.contains_key(header::HOST) {
-        let host = question.url.authority().map_or_else(|| host_of(listener.address), ToString::to_string);
+        let host = question.url.authority().map_or_else(|| host_of(&listener.address), ToString::to_string);
         if let Ok(host) = HeaderValue::try_from(host) {
             parts.headers.insert(header::HOST, host);
         }
@@ -153,7 +154,9 @@ fn head(listener: &Listener, question: &Question) -> Parts {
 }
 
 /// How clients name an address whose port the kernel may choose.
-fn host_of(address: SocketAddr) -> String {
+fn host_of(address: &Address) -> String {
+    // At a Unix socket any name will do, and clients mostly send this one.
+    let Some(address) = address.network() else { return "localhost".to_owned() };
     match address {
         SocketAddr::V6(address) if address.port() == 0 => format!("[{}]", address.ip()),
         SocketAddr::V4(address) if address.port() == 0 => address.ip().to_string(),

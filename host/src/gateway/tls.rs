@@ -1,7 +1,6 @@
 //! TLS of the listeners in a generation: made from the files as they are on disk; what is unchanged is kept.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,6 +8,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::generation::Generation;
+use crate::address::Address;
 use crate::config::{Config, Loaded, Problem, files};
 use crate::listener::{Finding, Termination};
 use crate::upstream::Tls;
@@ -41,8 +41,8 @@ pub(super) fn load(loaded: &Loaded, previous: Option<&Generation>, problems: &mu
             loaded.origins.file_problem(&path, finding.message.as_str())
         };
         // That of the same address first, for it has given the sessions that clients will come back with.
-        let known = known(previous, |address| address == listener.address)
-            .chain(known(previous, |address| address != listener.address));
+        let known = known(previous, |address| *address == listener.address)
+            .chain(known(previous, |address| *address != listener.address));
         let made = listener.tls.as_ref().map(|tls| Termination::load(tls, known)).transpose();
         match made {
             Ok(made) => {
@@ -105,10 +105,7 @@ pub(super) fn load_upstreams(
 pub(super) type OwnTls = BTreeMap<String, (Vec<Option<[u8; 32]>>, Arc<Tls>)>;
 
 /// What the generation before had at those addresses.
-fn known(
-    previous: Option<&Generation>,
-    wanted: impl Fn(SocketAddr) -> bool,
-) -> impl Iterator<Item = &Arc<Termination>> {
+fn known(previous: Option<&Generation>, wanted: impl Fn(&Address) -> bool) -> impl Iterator<Item = &Arc<Termination>> {
     let pairs = previous.into_iter().flat_map(|old| old.config.listeners.iter().zip(&old.tls.listeners));
-    pairs.filter(move |(listener, _)| wanted(listener.address)).filter_map(|(_, tls)| tls.as_ref())
+    pairs.filter(move |(listener, _)| wanted(&listener.address)).filter_map(|(_, tls)| tls.as_ref())
 }

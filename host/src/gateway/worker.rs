@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,10 +17,12 @@ use super::entries::{Entries, Making};
 use super::generation::Generation;
 use super::recorder::LedgerRecorder;
 use super::sockets::Bound;
+use crate::address::Address;
 use crate::config::Route;
 use crate::config::action::{Action, Weighted};
 use crate::filter::FilterSource;
 use crate::filter::tcp::TcpSource;
+use crate::listener::Listening;
 use crate::listener::{self, Balance, DrainSignal, Handed, Sockets, Terminations, descriptors};
 use crate::observe::GatewayLedger;
 use crate::proxy::{FilterList, Mirror, Proxy, Recorder, RouteChain, Shares, TcpService, WorkerGeneration};
@@ -41,8 +42,8 @@ enum Command {
 /// A new generation for one worker.
 struct Adopt {
     generation: Arc<Generation>,
-    listen: Vec<(SocketAddr, TcpListener)>,
-    close: Vec<SocketAddr>,
+    listen: Vec<(Address, Listening)>,
+    close: Vec<Address>,
     /// Answered with the number of requests that go on in the generation before.
     done: oneshot::Sender<usize>,
 }
@@ -99,11 +100,12 @@ impl Workers {
     }
 
     /// Hands a generation to every worker and waits until each serves it.
-    pub(super) fn adopt(&self, generation: &Arc<Generation>, mut bound: Vec<Bound>, close: &[SocketAddr]) -> Adoption {
+    pub(super) fn adopt(&self, generation: &Arc<Generation>, mut bound: Vec<Bound>, close: &[Address]) -> Adoption {
         let mut waiting = Vec::new();
         for commands in &self.commands {
             let (done, answer) = oneshot::channel();
-            let listen = bound.iter_mut().filter_map(|bound| Some((bound.configured, bound.sockets.pop()?))).collect();
+            let listen =
+                bound.iter_mut().filter_map(|bound| Some((bound.configured.clone(), bound.sockets.pop()?))).collect();
             let adopt = Adopt { generation: Arc::clone(generation), listen, close: close.to_vec(), done };
             if commands.blocking_send(Command::Adopt(Box::new(adopt))).is_ok() {
                 waiting.push(answer);
@@ -235,7 +237,7 @@ impl Worker {
         let exchanged = Rc::new(self.generation(&generation, &upstreams));
         let sockets = self.exchange(exchanged, inbox);
         if let Some(serving) = &self.serving {
-            let listeners = generation.config.listeners.iter().map(|listener| listener.address);
+            let listeners = generation.config.listeners.iter().map(|listener| listener.address.clone());
             serving.tls.set(listeners.zip(generation.tls.listeners.iter().cloned()));
             serving.recorder.keep_only(&generation.config);
         }
@@ -316,7 +318,7 @@ impl Worker {
     }
 
     /// What becomes of the connections of each TCP listener.
-    fn tcp(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> BTreeMap<SocketAddr, Rc<TcpService>> {
+    fn tcp(&self, generation: &Generation, upstreams: &Rc<Upstreams>) -> BTreeMap<Address, Rc<TcpService>> {
         let config = &generation.config;
         let services = config.listeners.iter().zip(&generation.tcp).filter_map(|(listener, specs)| {
             let (tcp, name) = (listener.tcp.as_ref()?, listener.address.to_string());
@@ -329,7 +331,7 @@ impl Worker {
                 idle_timeout: tcp.idle_timeout,
                 buffer_limit: config.limits.buffer_bytes,
             };
-            Some((listener.address, Rc::new(service)))
+            Some((listener.address.clone(), Rc::new(service)))
         });
         services.collect()
     }

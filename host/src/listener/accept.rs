@@ -1,12 +1,10 @@
 //! One worker's connections: accepts them, spreads them, serves them, and waits for their end when draining.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, warn};
@@ -15,8 +13,10 @@ use super::arrived::Arrived;
 use super::balance::{Balance, Handed, Open, Origin};
 use super::drain::Drain;
 use super::serve::serve;
+use super::socket::{self, Listener, Listening, Stream};
 use super::tcp;
 use super::tls::{Termination, Terminations};
+use crate::address::Address;
 use crate::proxy::Proxy;
 
 /// How long accepting rests when the process has no more file descriptors, or as many connections as it may have.
@@ -44,9 +44,9 @@ pub struct Worker {
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// This worker's sockets of new addresses.
-    pub open: Vec<(SocketAddr, std::net::TcpListener)>,
+    pub open: Vec<(Address, Listening)>,
     /// Addresses that are not listened on any more; their connections go on.
-    pub close: Vec<SocketAddr>,
+    pub close: Vec<Address>,
 }
 
 impl Worker {
@@ -68,13 +68,12 @@ impl Worker {
                 Some(Sockets { open, close }) = sockets.recv() => {
                     accepting.close(&close);
                     for (configured, listener) in open {
-                        listener.set_nonblocking(true)?;
                         let acceptor = Acceptor {
-                            listener: TcpListener::from_std(listener)?,
+                            listener: Listener::new(listener)?,
                             tls: tls.clone(),
                             balance: Arc::clone(&balance),
                             index,
-                            configured,
+                            configured: configured.clone(),
                             proxy: Rc::clone(&proxy),
                             accepted: accepted.clone(),
                             closing: Rc::default(),
@@ -84,12 +83,11 @@ impl Worker {
                 }
                 Some(accepted) = arriving.recv() => start(&mut connections, accepted, &proxy, &drain),
                 Some(Handed { stream, origin, tls, open }) = handed.recv() => {
-                    let remote = origin.remote;
-                    match TcpStream::from_std(stream) {
+                    match socket::bring(stream) {
                         Ok(stream) => {
                             start(&mut connections, Accepted { stream, origin, tls, open }, &proxy, &drain);
                         }
-                        Err(error) => debug!(%error, %remote, "Connection lost."),
+                        Err(error) => debug!(%error, remote = %origin.remote, "Connection lost."),
                     }
                 }
                 Some(result) = connections.join_next() => report(result),
@@ -111,7 +109,7 @@ impl Worker {
 
 /// A connection that this worker is to serve.
 struct Accepted {
-    stream: TcpStream,
+    stream: Stream,
     origin: Origin,
     /// Of the listener as it was when the connection was accepted.
     tls: Option<Arc<Termination>>,
@@ -124,15 +122,15 @@ fn start(connections: &mut JoinSet<()>, accepted: Accepted, proxy: &Rc<Proxy>, d
     connections.spawn_local(async move {
         let mut ending = drain.clone();
         let arrived = tokio::select! {
-            arrived = Arrived::new(stream, remote, configured, tls, &proxy) => arrived,
+            arrived = Arrived::new(stream, remote, configured.clone(), tls, &proxy) => arrived,
             // Nothing was asked yet, so nothing is owed.
             () = ending.wait() => None,
         };
         let Some(arrived) = arrived else { return };
-        // A trusted proxy is not a client.
-        let client = arrived.remote.ip();
+        // A trusted proxy is not a client, and neither is a process beside this one.
+        let client = arrived.remote.ip().filter(|_| !arrived.trusted.contains(&arrived.remote));
         let most = proxy.generation().config.limits.connections_per_client;
-        let Some(_counted) = open.of_client(client, most.filter(|_| !arrived.trusted.contains(client))) else {
+        let Some(_counted) = open.of_client(client.zip(most)) else {
             return debug!(remote = %arrived.remote, "Connection closed: its client has as many as it may.");
         };
         // In a statement of its own, so that the connection does not hold the generation in which it was accepted.
@@ -159,16 +157,16 @@ fn report(result: Result<(), JoinError>) {
 #[derive(Default)]
 struct Accepting {
     tasks: JoinSet<()>,
-    by_address: Vec<(SocketAddr, Rc<Notify>)>,
+    by_address: Vec<(Address, Rc<Notify>)>,
 }
 
 impl Accepting {
-    fn start(&mut self, configured: SocketAddr, acceptor: Acceptor) {
+    fn start(&mut self, configured: Address, acceptor: Acceptor) {
         let closing = Rc::clone(&acceptor.closing);
         self.tasks.spawn_local(acceptor.run());
         self.by_address.push((configured, closing));
     }
-    fn close(&mut self, addresses: &[SocketAddr]) {
+    fn close(&mut self, addresses: &[Address]) {
         self.by_address.retain(|(address, closing)| {
             let kept = !addresses.contains(address);
             if !kept {
@@ -181,12 +179,12 @@ impl Accepting {
 
 /// Accepts on one listener.
 struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     tls: Terminations,
     balance: Arc<Balance>,
     index: usize,
     /// The listener's address in the configuration.
-    configured: SocketAddr,
+    configured: Address,
     proxy: Rc<Proxy>,
     accepted: mpsc::Sender<Accepted>,
     /// The listener is no more: what waits to be accepted is the last.
@@ -240,31 +238,31 @@ impl Acceptor {
         }
     }
     /// Gives a connection to the worker with the fewest. `Err`: this worker is ending, or the listener is no more.
-    async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
+    async fn place(&self, stream: Stream, remote: Address) -> Result<(), ()> {
         // What the generation does not listen on is not served, least of all without the TLS that it had.
-        let (configured, tls) = self.tls.of(self.configured).ok_or(())?;
+        let (configured, tls) = self.tls.of(&self.configured).ok_or(())?;
         let origin = Origin { configured, remote };
         let open = self.balance.place(self.index);
         if open.worker == self.index {
             return self.accepted.send(Accepted { stream, origin, tls, open }).await.map_err(drop);
         }
-        let stream = match stream.into_std() {
+        let stream = match socket::free(stream) {
             Ok(stream) => stream,
             Err(error) => {
-                debug!(%error, %remote, "Connection lost.");
+                debug!(%error, remote = %origin.remote, "Connection lost.");
                 return Ok(());
             }
         };
         let Err(refused) = self.balance.hand_over(Handed { stream, origin, tls, open }) else { return Ok(()) };
         let Handed { stream, origin, tls, open } = refused;
         drop(open);
-        match TcpStream::from_std(stream) {
+        match socket::bring(stream) {
             Ok(stream) => {
                 let open = self.balance.count(self.index);
                 self.accepted.send(Accepted { stream, origin, tls, open }).await.map_err(drop)
             }
             Err(error) => {
-                debug!(%error, %remote, "Connection lost.");
+                debug!(%error, remote = %origin.remote, "Connection lost.");
                 Ok(())
             }
         }

@@ -1,14 +1,15 @@
 //! A connection that is about to be served: what is known of it before its first byte of TLS or HTTP.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use super::proxied;
 use super::serve::lost;
+use super::socket::Stream;
 use super::tls::Termination;
+use crate::address::Address;
 use crate::config::TrustedProxies;
 use crate::proxy::Proxy;
 
@@ -17,13 +18,13 @@ static SAID: AtomicBool = AtomicBool::new(false);
 
 /// See the module.
 pub(super) struct Arrived {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// The client, as a load balancer tells it where the listener asks for that.
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Address,
     /// Where it connected to.
-    pub(super) local: SocketAddr,
+    pub(super) local: Address,
     /// Its listener's address, as configured.
-    pub(super) configured: SocketAddr,
+    pub(super) configured: Address,
     /// The listener's TLS as it was when the connection was accepted.
     pub(super) tls: Option<Arc<Termination>>,
     /// Whose `x-forwarded-*` fields are believed.
@@ -33,24 +34,24 @@ pub(super) struct Arrived {
 impl Arrived {
     /// Makes a connection ready; `None` when there is nothing to serve. `configured`: its listener's address.
     pub(super) async fn new(
-        mut stream: TcpStream,
-        mut remote: SocketAddr,
-        configured: SocketAddr,
+        mut stream: Stream,
+        mut remote: Address,
+        configured: Address,
         tls: Option<Arc<Termination>>,
         proxy: &Proxy,
     ) -> Option<Self> {
         let config = Arc::clone(&proxy.generation().config);
         let listener = config.listeners.iter().find(|listener| listener.address == configured)?;
-        let mut local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
+        let mut local = match here(&stream, &configured) {
             Ok(local) => local,
             Err(error) => {
-                lost(&error, remote);
+                lost(&error, &remote);
                 return None;
             }
         };
         if listener.proxy_protocol {
             match proxied::read(&mut stream, config.limits.header_timeout).await {
-                Ok(Some((client, asked))) => (remote, local) = (client, asked),
+                Ok(Some((client, asked))) => (remote, local) = (client.into(), asked.into()),
                 Ok(None) => {}
                 // Load balancers try whether somebody listens, and go.
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -68,5 +69,13 @@ impl Arrived {
             }
         }
         Some(Self { stream, remote, local, configured, tls, trusted: listener.trusted_proxies.clone() })
+    }
+}
+
+/// Where a connection has come to. A small write does not wait for the one before it to be taken.
+fn here(stream: &Stream, configured: &Address) -> std::io::Result<Address> {
+    match stream {
+        Either::Left(stream) => stream.set_nodelay(true).and_then(|()| stream.local_addr()).map(Address::Ip),
+        Either::Right(_) => Ok(configured.clone()),
     }
 }

@@ -1,33 +1,35 @@
 //! Which worker serves a connection: the one with the fewest. The kernel spreads connections by hash, which leaves long-lived
 //! ones unevenly spread; the worker that accepts hands a connection on when another has fewer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
 use super::clients::{Clients, Counted};
+use super::socket::FreeStream;
 use super::tls::Termination;
+use crate::address::Address;
 
 /// Connections on their way to another worker, at most, per worker.
 const HANDED_OVER: usize = 256;
 
 /// A connection handed to another worker: its socket belongs to no runtime yet.
 pub struct Handed {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) stream: FreeStream,
     pub(super) origin: Origin,
     pub(super) tls: Option<Arc<Termination>>,
     pub(super) open: Open,
 }
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Origin {
     /// Its listener's address in the configuration.
-    pub(super) configured: SocketAddr,
+    pub(super) configured: Address,
     /// The client.
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Address,
 }
 
 /// Open connections per worker, shared by all workers.
@@ -101,11 +103,11 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Counts the connection for its client; `None` when that has as many as it may.
-    pub(super) fn of_client(&self, client: IpAddr, most: Option<usize>) -> Option<Option<Counted>> {
-        match most {
+    /// Counts the connection for a client that may have so many; `None` when it has.
+    pub(super) fn of_client(&self, bounded: Option<(IpAddr, usize)>) -> Option<Option<Counted>> {
+        match bounded {
             None => Some(None),
-            Some(most) => self.balance.clients.enter(client, most).map(Some),
+            Some((client, most)) => self.balance.clients.enter(client, most).map(Some),
         }
     }
 }

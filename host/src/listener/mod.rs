@@ -18,6 +18,7 @@ mod socket;
 mod strict;
 mod tcp;
 mod tls;
+mod unix;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use strict::fuzz;
@@ -26,4 +27,6 @@ pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};
 pub use bind::{bind, bind_all, bind_beside, overlap};
 pub use drain::{Drain, DrainSignal};
+pub use socket::Listening;
 pub use tls::{Finding, Termination, Terminations};
+pub use unix::{SocketFile, bind_unix};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ppp::{HeaderResult, v1, v2};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use super::socket::Stream;
 
 /// Bytes that tell the versions apart, and that the shortest header has.
 const OPENING: usize = 12;
@@ -22,7 +23,7 @@ const V2_BYTES: usize = 2048;
 ///
 /// # Errors
 /// There is none, it is malformed, or it takes too long.
-pub(super) async fn read(stream: &mut TcpStream, timeout: Duration) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+pub(super) async fn read(stream: &mut Stream, timeout: Duration) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
     let header = tokio::time::timeout(timeout, header(stream)).await;
     let header = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     match HeaderResult::parse(&header) {
@@ -57,7 +58,7 @@ fn malformed(error: &dyn std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("malformed PROXY header: {error}"))
 }
 
-async fn header(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn header(stream: &mut Stream) -> io::Result<Vec<u8>> {
     let mut header = vec![0; OPENING];
     stream.read_exact(&mut header).await?;
     if header == SIGNATURE {

@@ -3,7 +3,6 @@
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,17 +13,16 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use super::arrived::Arrived;
 use super::drain::{Drain, Phase};
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
-use super::socket::Socket;
+use super::socket::{self, Socket, Stream};
 use super::tls::{Secured, Termination};
+use crate::address::Address;
 use crate::config::Limits;
-use crate::cork::Corked;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::observe::Reason;
 use crate::proxy::{Client, Proxy};
@@ -62,7 +60,7 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let limits = proxy.generation().config.limits.clone();
     let mut draining = drain.clone();
     let begun = tokio::select! {
-        begun = begin(stream, remote, tls.as_deref(), &proxy) => begun,
+        begun = begin(stream, &remote, tls.as_deref(), &proxy) => begun,
         // Nothing was asked yet, so nothing is owed.
         () = draining.wait() => return,
     };
@@ -161,9 +159,9 @@ struct Begun {
 }
 
 /// Establishes TLS, if the listener has it, and waits for the first bytes. `None`: there is nothing to serve.
-async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
+async fn begin(stream: Stream, remote: &Address, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
     let timeout = proxy.generation().config.limits.header_timeout;
-    let stream = Corked::new(stream);
+    let stream = socket::corked(stream);
     let (mut socket, agreed, tls) = match tls {
         None => (Socket::Left(stream), None, None),
         // Boxed, so that connections without TLS stay small.
@@ -186,7 +184,7 @@ async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>,
     }
 }
 
-pub(super) fn lost(error: &io::Error, remote: SocketAddr) {
+pub(super) fn lost(error: &io::Error, remote: &Address) {
     debug!(%error, %remote, "Connection lost.");
 }
 

@@ -2,9 +2,12 @@
 
 use std::rc::Rc;
 
+use tokio_util::either::Either;
+
 use super::arrived::Arrived;
 use super::drain::Drain;
 use super::serve::next_id;
+use super::socket::Stream;
 use super::tls::Secured;
 use crate::filter::exchange::ConnectionFacts;
 use crate::observe::TcpEnd;
@@ -20,9 +23,9 @@ pub(super) async fn serve(arrived: Arrived, service: Rc<TcpService>, proxy: Rc<P
     let _counted = proxy.count_connection();
     let facts = ConnectionFacts { id: next_id(), remote, local, tls: None };
     let Some(tls) = tls else {
-        reset_at_close(&stream, true);
+        reset(&stream, true);
         let ended = relay(&mut stream, facts, &service, drain.wait()).await;
-        return reset_at_close(&stream, ended.is_broken());
+        return reset(&stream, ended.is_broken());
     };
     let timeout = proxy.generation().config.limits.header_timeout;
     let secured = tokio::select! {
@@ -32,12 +35,20 @@ pub(super) async fn serve(arrived: Arrived, service: Rc<TcpService>, proxy: Rc<P
     };
     match secured {
         Ok(Secured { mut stream, facts: known, .. }) => {
-            reset_at_close(stream.get_ref().0, true);
+            reset(stream.get_ref().0, true);
             let facts = ConnectionFacts { tls: Some(known), ..facts };
             let ended = relay(&mut stream, facts, &service, drain.wait()).await;
-            reset_at_close(stream.get_ref().0, ended.is_broken());
+            reset(stream.get_ref().0, ended.is_broken());
         }
-        Err(refused) => refused.tell(&proxy, remote),
+        Err(refused) => refused.tell(&proxy, &facts.remote),
+    }
+}
+
+/// Whether closing resets the connection: a Unix socket only does so when something that was sent has not been read.
+fn reset(stream: &Stream, resets: bool) {
+    match stream {
+        Either::Left(stream) => reset_at_close(stream, resets),
+        Either::Right(_) => {}
     }
 }
 

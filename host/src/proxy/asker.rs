@@ -29,7 +29,7 @@ impl Asker {
     /// What the connection says; where its peer is a trusted proxy, what that says in `x-forwarded-*`.
     pub(super) fn new(client: &Client, headers: &HeaderMap) -> Self {
         let secure = client.facts.tls.is_some();
-        if !client.trusted.contains(client.facts.remote.ip()) {
+        if !client.trusted.contains(&client.facts.remote) {
             let (connection, forwarded_for) = (Rc::clone(&client.facts), client.forwarded_for.clone());
             return Self { connection, forwarded_for, secure, host: None };
         }
@@ -49,14 +49,14 @@ impl Asker {
 
 /// The connection, its remote address replaced by that of the first one, counted from here, who is not a trusted proxy.
 fn connection(client: &Client, headers: &HeaderMap) -> Rc<ConnectionFacts> {
-    let mut remote = client.facts.remote;
+    let mut remote = client.facts.remote.clone();
     for claimed in claims(headers).rev() {
         // Whoever is not trusted may claim anything; what cannot be read is no address.
-        if !client.trusted.contains(remote.ip()) {
+        if !client.trusted.contains(&remote) {
             break;
         }
         let Some(address) = address(claimed) else { break };
-        remote = address;
+        remote = address.into();
     }
     if remote == client.facts.remote {
         return Rc::clone(&client.facts);

@@ -1,7 +1,6 @@
 //! A client's connection, as the requests on it and the listener share it.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use http::HeaderValue;
 
 use super::upgrade::Tunnel;
 use super::validate::BadRequest;
+use crate::address::Address;
 use crate::config::TrustedProxies;
 use crate::filter::exchange::ConnectionFacts;
 
@@ -17,7 +17,7 @@ pub struct Client {
     /// For properties, logs and metrics.
     pub facts: Rc<ConnectionFacts>,
     /// The address of its listener, as configured.
-    pub(super) listener: SocketAddr,
+    pub(super) listener: Address,
     /// Proxies whose word about who asks is believed.
     pub(super) trusted: TrustedProxies,
     /// The client's address, as `x-forwarded-for` has it.
@@ -35,8 +35,9 @@ pub struct Client {
 impl Client {
     /// A new connection. `listener`: its listener's address, as configured; `trusted`: proxies whose word about who asks is believed.
     #[must_use]
-    pub fn new(facts: ConnectionFacts, listener: SocketAddr, trusted: TrustedProxies) -> Rc<Self> {
-        let address = facts.remote.ip().to_canonical().to_string();
+    pub fn new(facts: ConnectionFacts, listener: Address, trusted: TrustedProxies) -> Rc<Self> {
+        // Who comes through a Unix socket has no address, and is called as nginx calls it.
+        let address = facts.remote.ip().map_or_else(|| facts.remote.to_string(), |ip| ip.to_canonical().to_string());
         let forwarded_for = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Rc::new(Self {
             facts: Rc::new(facts),

@@ -1,12 +1,12 @@
 //! What a worker serves with: one generation's routes, chains and upstreams.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::mirror::Mirror;
 use super::tcp::TcpService;
+use crate::address::Address;
 use crate::config::{Config, FilterEntry, Match};
 use crate::filter::FilterSource;
 use crate::route::{RequestView, Router};
@@ -29,7 +29,7 @@ pub struct WorkerGeneration {
     /// Where requests go.
     pub upstreams: Rc<Upstreams>,
     /// What becomes of the connections of TCP listeners, by the listener's configured address.
-    pub tcp: BTreeMap<SocketAddr, Rc<TcpService>>,
+    pub tcp: BTreeMap<Address, Rc<TcpService>>,
 }
 
 /// A route on one worker.

@@ -167,7 +167,7 @@ impl Proxy {
         let routed = match broken {
             Some(rule) => Err(rule.into()),
             None if self.is_over_memory() => Err(ProxyError::MemoryLimit),
-            None => route(&generation, &parts, client.listener),
+            None => route(&generation, &parts, &client.listener),
         };
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
@@ -192,7 +192,7 @@ impl Proxy {
         let asker = Asker::new(client, &parts.headers);
         let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
         let Asker { connection, secure, host: public_host, .. } = asker;
-        let journey = Journey::of(connection.remote.ip());
+        let journey = connection.remote.ip().map_or_else(Journey::default, Journey::of);
         let ongoing = Ongoing {
             client: Rc::clone(client),
             connection,

@@ -1,13 +1,13 @@
 //! What routing looks at, from a request's checked head: one way for requests and for explanations of them. Pure.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use super::error::ProxyError;
 use super::validate::{self, BadRequest};
+use crate::address::Address;
 use crate::config::Limits;
 use crate::route::host::Authority;
 use crate::route::{RequestView, path};
@@ -64,7 +64,7 @@ impl<'a> Normal<'a> {
         Ok(Self { host, path, plain })
     }
     /// What conditions are compared with. `listener`: the configured address of the one that it came to.
-    pub(crate) fn view(&'a self, parts: &'a Parts, listener: SocketAddr) -> RequestView<'a> {
+    pub(crate) fn view(&'a self, parts: &'a Parts, listener: &'a Address) -> RequestView<'a> {
         RequestView {
             host: &self.host,
             path: self.plain.as_deref().unwrap_or(&self.path),

@@ -154,7 +154,7 @@ impl Recording {
     pub(super) fn refused(&mut self, error: &ProxyError) {
         self.outcome.reason = Some(error.reason());
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
-        let (request_id, client, reason) = (&self.id, self.client.facts.remote, error.reason().as_str());
+        let (request_id, client, reason) = (&self.id, &self.client.facts.remote, error.reason().as_str());
         // Over the memory limit every request is refused, and the log was told when that began.
         match error.reason().is_about_requests() || error.reason() == Reason::MemoryLimit {
             true => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),

@@ -69,7 +69,7 @@ fn find(ongoing: &Ongoing, chain: &Chain) -> Result<(usize, bool), ProxyError> {
         query: head.path.query(),
         method: &head.method,
         headers: &head.headers,
-        listener: ongoing.client.listener,
+        listener: &ongoing.client.listener,
     };
     let index = ongoing.generation.router.find(&view).ok_or(ProxyError::NoOtherRoute)?;
     Ok((index, is_open(ongoing, index, &view)))

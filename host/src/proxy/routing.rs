@@ -1,7 +1,6 @@
 //! Where a request goes: what two servers could read differently is refused, then one normal form chooses the route.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -9,6 +8,7 @@ use http::request::Parts;
 use super::error::ProxyError;
 use super::generation::{Filters, WorkerGeneration};
 use super::normal::{self, Normal};
+use crate::address::Address;
 
 /// Where a request goes.
 pub(super) struct Routed {
@@ -25,7 +25,7 @@ pub(super) struct Routed {
 }
 
 /// Checks, normalises and routes. `listener`: the configured address of the one that it came to.
-pub(super) fn route(generation: &WorkerGeneration, parts: &Parts, listener: SocketAddr) -> Result<Routed, ProxyError> {
+pub(super) fn route(generation: &WorkerGeneration, parts: &Parts, listener: &Address) -> Result<Routed, ProxyError> {
     let authority = normal::checked(parts, &generation.config.limits)?;
     let normal = Normal::new(parts, &authority)?;
     let view = normal.view(parts, listener);

@@ -1,10 +1,10 @@
 //! Whether one request meets one condition. The router's index is a faster way to the same answer.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderValue, Method};
 
+use crate::address::Address;
 use crate::config::{HostMatch, Match, PathMatch, ValueMatch};
 
 /// What routing sees of a request.
@@ -21,7 +21,7 @@ pub struct RequestView<'a> {
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The configured address of the listener that it came to.
-    pub listener: SocketAddr,
+    pub listener: &'a Address,
 }
 
 impl Match {

@@ -7,10 +7,10 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use super::RequestView;
 use super::accept::has_prefix;
+use crate::address::Address;
 use crate::config::{HostMatch, Match, PathMatch, Route};
 
 /// Finds the route of a request. A look-up allocates nothing (but to decode a query parameter that a route looks at), and
@@ -45,14 +45,13 @@ struct Candidate {
     route: usize,
     condition: Match,
     /// Empty for all.
-    listeners: Box<[SocketAddr]>,
+    listeners: Box<[Address]>,
 }
 
 impl Candidate {
     /// Whether a request that the index has led here is this route's.
     fn accepts(&self, request: &RequestView<'_>) -> bool {
-        (self.listeners.is_empty() || self.listeners.contains(&request.listener))
-            && self.condition.accepts_rest(request)
+        (self.listeners.is_empty() || self.listeners.contains(request.listener)) && self.condition.accepts_rest(request)
     }
 }
 

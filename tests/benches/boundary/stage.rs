@@ -1,6 +1,7 @@
 //! A filter on a worker, and exchanges through a chain of such.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -162,8 +163,8 @@ fn facts() -> Facts {
     thread_local! {
         static CONNECTION: Rc<ConnectionFacts> = Rc::new(ConnectionFacts {
             id: 7,
-            remote: ([192, 0, 2, 1], 1234).into(),
-            local: ([192, 0, 2, 2], 80).into(),
+            remote: SocketAddr::from(([192, 0, 2, 1], 1234)).into(),
+            local: SocketAddr::from(([192, 0, 2, 2], 80)).into(),
             tls: None,
         });
         static NAMES: (Rc<str>, Rc<str>) = ("route".into(), "upstream".into());

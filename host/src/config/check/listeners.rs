@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
-use super::{UpstreamNames, all, suggest, tcp, tls};
+use super::{UpstreamNames, all, suggest, tcp, tls, unix};
+use crate::address::Address;
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{Admin, Listener, Token};
+use crate::config::{Admin, Listener, Token, Trusted};
 
 /// Most characters of a name.
 const NAME_CHARS: usize = 128;
@@ -20,22 +19,24 @@ const LEAST_TOKEN: usize = 16;
 
 pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Listener>> {
     let nodes = node.some_elements()?;
-    let mut taken: Vec<SocketAddr> = Vec::new();
-    let mut alone: Vec<SocketAddr> = Vec::new();
+    let mut taken: Vec<Address> = Vec::new();
+    let mut alone: Vec<Address> = Vec::new();
     let mut names: Vec<Arc<str>> = Vec::new();
     let listeners = all(&nodes, |node| {
         let mut fields = Fields::of(node)?;
         let named = fields.optional("name").map(|node| name(&node, &mut names));
         let place = fields.required("address");
+        let mode = fields.optional("mode");
         let has_tls = fields.optional("tls");
         let tcp = fields.optional("tcp").map(|node| tcp::service(&node, upstreams));
         let proxy_protocol = fields.optional("proxy_protocol").map_or(Some(false), |node| node.boolean());
         let trusted =
-            fields.optional("trusted_proxies").map_or(Some(Vec::new()), |node| all(&node.elements()?, network));
+            fields.optional("trusted_proxies").map_or(Some(Vec::new()), |node| all(&node.elements()?, trusted_proxy));
         fields.finish();
         let tls = has_tls.as_ref().map(|node| tls::tls(node, tcp.is_some()));
         let place = place?;
         let address = free_address(&place, &taken)?;
+        let mode = mode.map(|node| unix::mode(&node, &address));
         // What belongs to a connection's listener is told by its address.
         let particular = named.is_some()
             || has_tls.is_some()
@@ -45,14 +46,18 @@ pub(super) fn listeners(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Ve
             place.problem(ALONE);
             return None;
         }
-        taken.push(address);
-        alone.extend(particular.then_some(address));
+        taken.push(address.clone());
+        alone.extend(particular.then(|| address.clone()));
         Some(Listener {
             name: match named {
                 Some(name) => Some(name?),
                 None => None,
             },
             address,
+            mode: match mode {
+                Some(mode) => Some(mode?),
+                None => None,
+            },
             proxy_protocol: proxy_protocol?,
             trusted_proxies: trusted?.into(),
             tcp: match tcp {
@@ -94,16 +99,16 @@ impl<'a> ListenerNames<'a> {
         Self(listeners)
     }
     /// The address of the listener for HTTP that `node` names.
-    pub(super) fn resolve(&self, node: &Node<'_>) -> Option<SocketAddr> {
+    pub(super) fn resolve(&self, node: &Node<'_>) -> Option<Address> {
         let text = node.text()?;
-        let Some(listeners) = self.0 else { return Some(SocketAddr::from(([0; 4], 0))) };
+        let Some(listeners) = self.0 else { return Some(SocketAddr::from(([0; 4], 0)).into()) };
         let called = |listener: &&Listener| listener.name.as_deref() == Some(&*text.value);
         match listeners.iter().find(called) {
             Some(listener) if listener.tcp.is_some() => {
                 node.problem(format!("the listener {} carries TCP connections, which have no routes", text.shown));
                 None
             }
-            Some(listener) => Some(listener.address),
+            Some(listener) => Some(listener.address.clone()),
             None => {
                 let http = listeners.iter().filter(|listener| listener.tcp.is_none());
                 let suggestion = suggest(&text, http.filter_map(|listener| listener.name.as_deref()));
@@ -114,22 +119,23 @@ impl<'a> ListenerNames<'a> {
     }
 }
 
-/// `"10.0.0.0/8"`, or one address.
-fn network(node: &Node<'_>) -> Option<IpNet> {
-    node.parsed("a network such as \"10.0.0.0/8\", or an address", |text| {
-        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+/// `"10.0.0.0/8"`, one address, or `"unix:"`.
+fn trusted_proxy(node: &Node<'_>) -> Option<Trusted> {
+    node.parsed("a network such as \"10.0.0.0/8\", an address, or \"unix:\"", |text| match text {
+        "unix:" => Some(Trusted::Unix),
+        _ => text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Into::into)).map(Trusted::Network),
     })
 }
 
 pub(super) fn admin(node: &Node<'_>, listeners: &[Listener]) -> Option<Admin> {
-    let taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let taken: Vec<Address> = listeners.iter().map(|listener| listener.address.clone()).collect();
     let mut fields = Fields::of(node)?;
     let (place, has_tls, token) = (fields.required("address"), fields.optional("tls"), fields.optional("token"));
     fields.finish();
     // As for bytes: there is one protocol, and nobody has to agree on it.
     let tls = has_tls.as_ref().map(|node| tls::tls(node, true));
     let token = token.map(|node| secret(&node, has_tls.is_some()));
-    let address = free_address(&place?, &taken);
+    let address = network_only(&place?, &taken);
     Some(Admin {
         address: address?,
         tls: match tls {
@@ -158,19 +164,31 @@ fn secret(node: &Node<'_>, has_tls: bool) -> Option<Token> {
 }
 
 /// An address that no listener has. Port 0 is free each time.
-fn free_address(place: &Node<'_>, taken: &[SocketAddr]) -> Option<SocketAddr> {
+fn free_address(place: &Node<'_>, taken: &[Address]) -> Option<Address> {
     let address = address(place)?;
-    if address.port() != 0 && taken.contains(&address) {
+    if address.network().is_none_or(|address| address.port() != 0) && taken.contains(&address) {
         place.problem("a listener before it has this address");
         return None;
     }
     Some(address)
 }
 
-fn address(node: &Node<'_>) -> Option<SocketAddr> {
+/// The same without Unix sockets.
+fn network_only(place: &Node<'_>, taken: &[Address]) -> Option<SocketAddr> {
+    let address = free_address(place, taken)?;
+    if address.network().is_none() {
+        place.problem("expected an address and a port: the admin API is not at Unix sockets");
+    }
+    address.network()
+}
+
+fn address(node: &Node<'_>) -> Option<Address> {
     let text = node.text()?;
-    if let Ok(address) = text.value.parse() {
-        return Some(address);
+    if let Some(path) = text.value.strip_prefix("unix:") {
+        return unix::path(node, path);
+    }
+    if let Ok(address) = text.value.parse::<SocketAddr>() {
+        return Some(address.into());
     }
     let suggestion = if text.secret { None } else { complete(&text.value) };
     let message = format!("expected an address and a port such as \"127.0.0.1:8080\", found {}", text.shown);

@@ -15,6 +15,7 @@ mod reach;
 mod routes;
 mod tcp;
 mod tls;
+mod unix;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};

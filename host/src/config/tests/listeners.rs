@@ -113,7 +113,7 @@ fn routes_name_the_listeners_that_they_belong_to() {
     };
     let config = good(&text(r#"["public"]"#)).config;
     assert_eq!(config.listeners[0].name.as_deref(), Some("public"));
-    assert_eq!(config.routes[0].listeners, [config.listeners[0].address]);
+    assert_eq!(config.routes[0].listeners, [config.listeners[0].address.clone()]);
     refuses(
         &text(r#"[§"pubic", §"wire", §""]"#),
         &[

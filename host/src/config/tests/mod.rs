@@ -15,6 +15,7 @@ mod scale;
 mod schemas;
 mod shown;
 mod tcp;
+mod unix;
 mod words;
 
 use std::collections::HashMap;

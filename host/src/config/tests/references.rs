@@ -27,7 +27,7 @@ fn references_are_filled_in_inside_strings() {
 fn references_are_filled_in_everywhere() {
     let config =
         good(r#"{"listeners": [{"address": "127.0.0.1:${PORT}"}], "plugins": {"dir": "${DIR:-there}"}}"#).config;
-    assert_eq!(config.listeners[0].address.port(), 8080);
+    assert_eq!(config.listeners[0].address.network().unwrap().port(), 8080);
     assert_eq!(config.plugins.dir, Path::new("/etc/sluicegate/there"));
 }
 

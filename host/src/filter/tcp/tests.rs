@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use super::{
     Closing, Peer, Side, TcpAction, TcpCallbacks, TcpChain, TcpFacts, TcpFilter, TcpSource, TcpStage, TcpStop,
 };
+use crate::address::Address;
 use crate::filter::exchange::ConnectionFacts;
 use crate::filter::{Fault, FaultKind, OnError, Outcome, Phase};
 
@@ -119,8 +120,8 @@ impl Setup {
             let (seen, stages) = (Rc::clone(&seen), Rc::clone(&stages));
             Rc::new(Source { name, on, does: *does, on_error, seen, stages }) as Rc<dyn TcpSource>
         };
-        let address = ([127, 0, 0, 1], 1).into();
-        let connection = ConnectionFacts { id: 1, remote: address, local: address, tls: None };
+        let address = Address::Ip(([127, 0, 0, 1], 1).into());
+        let connection = ConnectionFacts { id: 1, remote: address.clone(), local: address, tls: None };
         let facts =
             TcpFacts { connection, id: "tcp-1".into(), listener: "a".into(), upstream: "b".into(), buffer_limit: 8 };
         let chain = TcpChain::new(facts, filters.iter().map(source).collect());

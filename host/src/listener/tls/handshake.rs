@@ -1,7 +1,6 @@
 //! One handshake: within its time, or refused with a reason.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{Termination, identity};
+use crate::address::Address;
 use crate::config::Alpn;
 use crate::filter::exchange::TlsFacts;
 use crate::listener::io::{LINGER_BYTES, LINGER_TIMEOUT};
@@ -39,7 +39,7 @@ pub(in crate::listener) struct Refused {
 
 impl Refused {
     /// Counts it, and says so in the log.
-    pub(in crate::listener) fn tell(&self, proxy: &Proxy, remote: SocketAddr) {
+    pub(in crate::listener) fn tell(&self, proxy: &Proxy, remote: &Address) {
         proxy.handshake_failed(self.reason);
         tracing::debug!(error = %self, reason = self.reason.as_str(), %remote, "TLS handshake failed.");
     }

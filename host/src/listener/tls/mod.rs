@@ -9,7 +9,6 @@ mod selection;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +27,7 @@ use revoked::Revoked;
 use selection::Selection;
 
 use super::bind::overlap;
+use crate::address::Address;
 use crate::config::{Alpn, ClientCertificates, ListenerTls, TlsVersion, files};
 
 /// TLS of one listener, ready for handshakes. Session tickets are good as long as it lives.
@@ -154,19 +154,21 @@ fn verifier(
 
 /// The listeners of one worker, as they are configured now, by address: with TLS, or cleartext. Exchanged with the generation.
 #[derive(Clone, Default)]
-pub struct Terminations(Rc<RefCell<BTreeMap<SocketAddr, Option<Arc<Termination>>>>>);
+pub struct Terminations(Rc<RefCell<BTreeMap<Address, Option<Arc<Termination>>>>>);
 
 impl Terminations {
     /// Exchanges all of them.
-    pub fn set(&self, listeners: impl Iterator<Item = (SocketAddr, Option<Arc<Termination>>)>) {
+    pub fn set(&self, listeners: impl Iterator<Item = (Address, Option<Arc<Termination>>)>) {
         *self.0.borrow_mut() = listeners.collect();
     }
     /// Which listener the connections of an address belong to, and how they are served: its own, or the wider or narrower one that has
     /// taken its place. `None` when there is none.
-    pub(super) fn of(&self, configured: SocketAddr) -> Option<(SocketAddr, Option<Arc<Termination>>)> {
+    pub(super) fn of(&self, configured: &Address) -> Option<(Address, Option<Arc<Termination>>)> {
         let listeners = self.0.borrow();
-        let heir = || listeners.iter().find(|(other, _)| overlap(**other, configured));
-        let (address, tls) = listeners.get_key_value(&configured).or_else(heir)?;
-        Some((*address, tls.clone()))
+        let network = configured.network();
+        let overlaps = |other: &Address| other.network().zip(network).is_some_and(|(one, other)| overlap(one, other));
+        let heir = || listeners.iter().find(|(other, _)| overlaps(other));
+        let (address, tls) = listeners.get_key_value(configured).or_else(heir)?;
+        Some((address.clone(), tls.clone()))
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
 /// How long a client is waited for that has ended its side, whether it has closed its socket or still wants an answer: the two look alike.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
@@ -15,13 +16,21 @@ const END: Interest = Interest::PRIORITY;
 const END: Interest = Interest::READABLE;
 
 /// Resolves when the client has broken the connection off, or a while after it has ended its side; says which.
-pub(super) async fn wait(client: &TcpStream) -> String {
-    match client.ready(END).await {
+pub(super) async fn wait(client: Either<&TcpStream, &UnixStream>) -> String {
+    let ready = match client {
+        Either::Left(client) => client.ready(END).await,
+        Either::Right(client) => client.ready(END).await,
+    };
+    match ready {
         Ok(ready) if ready.is_read_closed() => {}
         Ok(_) => std::future::pending().await,
         Err(error) => return error.to_string(),
     }
-    match client.take_error() {
+    let error = match client {
+        Either::Left(client) => client.take_error(),
+        Either::Right(client) => client.take_error(),
+    };
+    match error {
         Ok(Some(error)) | Err(error) => error.to_string(),
         Ok(None) => {
             tokio::time::sleep(HALF_CLOSED).await;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use self::relay::Relay;
 use crate::filter::exchange::ConnectionFacts;
@@ -80,18 +81,21 @@ impl From<TcpStop> for Ended {
 /// A client's byte stream, and the socket under it.
 pub trait Client: AsyncRead + AsyncWrite + Unpin {
     /// The socket.
-    fn socket(&self) -> &TcpStream;
+    fn socket(&self) -> Either<&TcpStream, &UnixStream>;
 }
 
-impl Client for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
+impl Client for Either<TcpStream, UnixStream> {
+    fn socket(&self) -> Either<&TcpStream, &UnixStream> {
+        match self {
+            Self::Left(stream) => Either::Left(stream),
+            Self::Right(stream) => Either::Right(stream),
+        }
     }
 }
 
-impl Client for TlsStream<TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
+impl Client for TlsStream<Either<TcpStream, UnixStream>> {
+    fn socket(&self) -> Either<&TcpStream, &UnixStream> {
+        self.get_ref().0.socket()
     }
 }
 
@@ -150,7 +154,11 @@ pub fn reset_at_close(stream: &TcpStream, resets: bool) {
 }
 
 /// Until all filters let the connection go on, and an upstream has taken it.
-async fn open(chain: &mut TcpChain, client: &TcpStream, service: &TcpService) -> Result<TcpStream, Ended> {
+async fn open(
+    chain: &mut TcpChain,
+    client: Either<&TcpStream, &UnixStream>,
+    service: &TcpService,
+) -> Result<TcpStream, Ended> {
     let opened = tokio::time::timeout(service.idle_timeout, async {
         tokio::select! {
             biased;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio_util::either::Either;
 
 use crate::config::{
     self, Action, Config, HeaderChanges, Limits, Match, PathMatch, Plugins, Rewrite, Route, Target, UpstreamProtocol,
@@ -111,7 +112,8 @@ impl Setup {
         Config {
             listeners: vec![config::Listener {
                 name: None,
-                address,
+                address: address.into(),
+                mode: None,
                 tls: None,
                 tcp: None,
                 proxy_protocol: false,
@@ -155,11 +157,11 @@ impl Setup {
         let proxy =
             Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))), Arc::default());
         let (open, sockets) = tokio::sync::mpsc::channel(1);
-        open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
+        open.try_send(Sockets { open: vec![(address.into(), Either::Left(listener))], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);
         let (signal, drain) = DrainSignal::new();
         let tls = Terminations::default();
-        tls.set(std::iter::once((address, None)));
+        tls.set(std::iter::once((address.into(), None)));
         let worker = Worker { index: 0, sockets, handed: handed.remove(0), balance, tls, proxy, drain };
         Gateway { address, outcomes, drain: signal, worker: tokio::task::spawn_local(worker.run()) }
     }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Method};
 
 use super::RequestView;
+use crate::address::Address;
 use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Reroute, Rewrite, Route, ValueMatch};
 
 /// A request without a query and with few headers, to build on.
@@ -21,12 +22,12 @@ struct Request {
     query: Option<String>,
     method: Method,
     headers: HeaderMap,
-    listener: SocketAddr,
+    listener: Address,
 }
 
 impl Request {
     fn get(host: &'static str, path: &str) -> Self {
-        let listener = SocketAddr::from(([127, 0, 0, 1], 80));
+        let listener = SocketAddr::from(([127, 0, 0, 1], 80)).into();
         Self { host, path: path.to_owned(), query: None, method: Method::GET, headers: HeaderMap::new(), listener }
     }
     fn view(&self) -> RequestView<'_> {
@@ -36,7 +37,7 @@ impl Request {
             query: self.query.as_deref(),
             method: &self.method,
             headers: &self.headers,
-            listener: self.listener,
+            listener: &self.listener,
         }
     }
 }

@@ -11,6 +11,7 @@ use wasmtime::{Caller, Linker};
 use super::clock::unix_nanos;
 use super::foreign_envoy::filter_state;
 use super::{Map, Status, hostcall};
+use crate::address::Address;
 use crate::filter::exchange::{ConnectionFacts, Exchange, Progress};
 use crate::filter::properties::Properties;
 use crate::filter::tcp::TcpConnection;
@@ -77,8 +78,8 @@ impl HostState {
         match (head, tail) {
             ("request", name) => self.request_property(exchange, name),
             ("response", name) => self.response_property(exchange, name),
-            ("source", name) => address(facts.connection.remote, name),
-            ("destination", name) => address(facts.connection.local, name),
+            ("source", name) => end(&facts.connection.remote, name),
+            ("destination", name) => end(&facts.connection.local, name),
             ("connection", name) => connection(&facts.connection, name),
             ("upstream", name) => address(exchange.progress.borrow().upstream_address?, name),
             ("route_name", "") | ("xds", "route_name") => Some(exchange.route().as_bytes().to_vec()),
@@ -189,6 +190,14 @@ fn map(headers: &Headers) -> Vec<u8> {
     bytes
 }
 
+/// An end of the client's connection; a Unix socket has no port.
+fn end(end: &Address, name: &str) -> Option<Vec<u8>> {
+    match end {
+        Address::Ip(end) => address(*end, name),
+        Address::Unix(_) => (name == "address").then(|| end.to_string().into_bytes()),
+    }
+}
+
 fn address(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
     match name {
         "address" => Some(address.to_string().into_bytes()),
@@ -201,8 +210,8 @@ fn address(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
 fn tcp_property(connection_of: &TcpConnection, head: &str, tail: &str) -> Option<Vec<u8>> {
     let facts = &connection_of.facts;
     match (head, tail) {
-        ("source", name) => address(facts.connection.remote, name),
-        ("destination", name) => address(facts.connection.local, name),
+        ("source", name) => end(&facts.connection.remote, name),
+        ("destination", name) => end(&facts.connection.local, name),
         ("connection", name) => connection(&facts.connection, name),
         ("upstream", name) => address(connection_of.upstream_address.get()?, name),
         ("cluster_name", "") | ("xds", "cluster_name") => Some(facts.upstream.as_bytes().to_vec()),

@@ -13,6 +13,7 @@ use http::HeaderValue;
 
 use super::engine;
 use super::guest::Guest;
+use crate::address::Address;
 use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
 use crate::filter::chain::{ChainError, Frame, Framing, Input, InputError};
 use crate::filter::exchange::{ConnectionFacts, Facts};
@@ -278,8 +279,8 @@ pub(in crate::wasm) fn facts() -> Facts {
     Facts {
         connection: Rc::new(ConnectionFacts {
             id: 7,
-            remote: "192.0.2.1:1234".parse().unwrap(),
-            local: "192.0.2.2:80".parse().unwrap(),
+            remote: Address::Ip("192.0.2.1:1234".parse().unwrap()),
+            local: Address::Ip("192.0.2.2:80".parse().unwrap()),
             tls: None,
         }),
         request_id: "id-1".into(),

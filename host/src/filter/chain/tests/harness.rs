@@ -289,7 +289,7 @@ pub(super) fn response_head(status: u16, length: Option<u64>) -> Headers {
 }
 pub(super) fn facts(buffer_limit: usize) -> Facts {
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let connection = ConnectionFacts { id: 1, remote: local, local, tls: None };
+    let connection = ConnectionFacts { id: 1, remote: local.into(), local: local.into(), tls: None };
     Facts {
         connection: Rc::new(connection),
         request_id: "id".into(),
