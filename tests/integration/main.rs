@@ -80,5 +80,6 @@ mod tls_revoked;
 mod unix_listeners;
 mod upgrade;
 mod upgrade_http2;
+mod upstream_faults;
 mod upstream_tls;
 mod upstreams;
