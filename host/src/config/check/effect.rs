@@ -49,9 +49,12 @@ pub(super) fn warn_of_route(node: &Node<'_>, route: &Route, global: &[FilterEntr
     let Some(mut fields) = Fields::of(node) else { return };
     let forwards = matches!(route.action, Action::Forward(_));
     // Filters may wait for callouts, so that a limit makes sense where there are some.
-    if !forwards && route.filters.is_empty() && global.is_empty() && fields.optional("timeout").is_some() {
-        let message = "has no effect: this route answers at once, without an upstream or filters to wait for";
-        fields.key_warning("timeout", message.to_owned());
+    let at_once = !forwards && route.filters.is_empty() && global.is_empty();
+    for key in ["timeout", "body_bytes", "body_timeout"] {
+        if at_once && fields.optional(key).is_some() {
+            let message = "has no effect: this route answers at once, without an upstream or filters to wait for";
+            fields.key_warning(key, message.to_owned());
+        }
     }
     let methods = &route.matches.methods;
     if route.retry.is_some() && !methods.is_empty() && !methods.iter().any(Method::is_idempotent) {

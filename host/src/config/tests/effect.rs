@@ -43,6 +43,10 @@ fn limits_and_upgrades_of_routes_that_answer_at_once_are_warned_about() {
     let at_once =
         "routes[0].timeout: has no effect: this route answers at once, without an upstream or filters to wait for";
     warns(&routes(r#"{"respond": {}, §"timeout": "1s"}"#), &[at_once]);
+    for (key, value) in [("body_bytes", "1000"), ("body_timeout", "\"5s\"")] {
+        warns(&routes(&format!(r#"{{"respond": {{}}, §"{key}": {value}}}"#)), &[&at_once.replace("timeout", key)]);
+        warns(&routes(&format!(r#"{{"respond": {{}}, "{key}": {value}, "filters": [{{"use": "auth"}}]}}"#)), &[]);
+    }
     warns(&routes(r#"{"respond": {}, "timeout": "1s", "filters": [{"use": "auth"}]}"#), &[]);
     warns(
         &routes(r#"{"respond": {}, §"upgrades": ["websocket"]}"#),
