@@ -13,6 +13,7 @@ pub mod logging;
 pub mod output;
 mod reason;
 mod sharded;
+mod targets;
 mod tcp;
 mod traffic;
 
