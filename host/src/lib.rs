@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod cork;
 #[cfg(test)]
 mod cost;
 pub mod filter;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::engine::Stream;
 use crate::headers::Headers;
 use crate::host::Map;
-use crate::property::{self, Property};
+use crate::property::{self, Property, PropertyPaths};
 use crate::request::Request;
 use crate::response;
 
@@ -96,8 +96,7 @@ impl End {
     }
 
     /// Several properties, in the order of `paths`: one hostcall for all where the host can do that.
-    #[must_use]
-    pub fn properties(&self, paths: &[&[&str]]) -> Vec<Option<Property>> {
+    pub fn properties(&self, paths: &PropertyPaths) -> impl Iterator<Item = Option<Property>> {
         property::many(paths)
     }
 

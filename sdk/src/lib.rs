@@ -80,7 +80,7 @@ pub use headers::{HeaderIter, HeaderValue, Headers};
 pub use join::{join, join_all};
 pub use log::{Level, print_line};
 pub use metrics::{CounterMetric, GaugeMetric, HistogramMetric};
-pub use property::Property;
+pub use property::{Property, PropertyPaths};
 pub use reply::Reply;
 pub use request::{Chunk, Request};
 pub use response::Response;

@@ -33,6 +33,12 @@ impl Property {
 
     /// As a text; none when it is empty, or not UTF-8.
     #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok().filter(|text| !text.is_empty())
+    }
+
+    /// As a text of one's own; none when it is empty, or not UTF-8.
+    #[must_use]
     pub fn text(self) -> Option<String> {
         String::from_utf8(self.0.into()).ok().filter(|text| !text.is_empty())
     }
@@ -55,35 +61,45 @@ pub(crate) fn one(path: &[&str]) -> Option<Property> {
     HOST.property(path).map(Property)
 }
 
-/// Several at once, in the order of `paths`.
-pub(crate) fn many(paths: &[&[&str]]) -> Vec<Option<Property>> {
-    let mut arguments = Vec::with_capacity(paths.len() * 32);
-    for path in paths {
-        let length = path.iter().map(|part| part.len() + 1).sum::<usize>().saturating_sub(1);
-        arguments.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        for (index, part) in path.iter().enumerate() {
-            arguments.extend_from_slice(if index > 0 { b"\0" } else { b"" });
-            arguments.extend_from_slice(part.as_bytes());
+/// Paths of properties that are asked for together, written down once as the host takes them.
+pub struct PropertyPaths {
+    paths: Vec<&'static [&'static str]>,
+    /// Each behind its length, its parts parted by zeros.
+    encoded: Vec<u8>,
+}
+
+impl PropertyPaths {
+    /// These, in this order.
+    #[must_use]
+    pub fn new(paths: Vec<&'static [&'static str]>) -> Self {
+        let mut encoded = Vec::with_capacity(paths.len() * 32);
+        for path in &paths {
+            let path = path.join("\0");
+            encoded.extend_from_slice(&u32::try_from(path.len()).unwrap_or(u32::MAX).to_le_bytes());
+            encoded.extend_from_slice(path.as_bytes());
         }
-    }
-    match extension::call(extension::PROPERTIES, &arguments) {
-        Ok(answer) => listed(&answer, paths.len()),
-        Err(_) => paths.iter().map(|path| one(path)).collect(),
+        Self { paths, encoded }
     }
 }
 
-/// An answer's values: each behind its length, or the greatest of lengths for what is not known.
-fn listed(answer: &Bytes, count: usize) -> Vec<Option<Property>> {
+/// Several at once, in their order.
+pub(crate) fn many(paths: &PropertyPaths) -> impl Iterator<Item = Option<Property>> {
+    let answer = extension::call(extension::PROPERTIES, &paths.encoded);
     let mut at = 0;
-    let mut next = || {
-        let length = u32::from_le_bytes(answer.get(at..at + 4)?.try_into().ok()?);
-        at += 4;
-        let end = at.checked_add(usize::try_from(length).ok().filter(|_| length != u32::MAX)?)?;
-        let value = (end <= answer.len()).then(|| answer.slice(at..end))?;
-        at = end;
-        Some(Property(value))
-    };
-    (0..count).map(|_| next()).collect()
+    paths.paths.iter().map(move |path| match &answer {
+        Ok(answer) => next(answer, &mut at),
+        Err(_) => one(path),
+    })
+}
+
+/// The value at a place of an answer: behind its length, or the greatest of lengths for what is not known.
+fn next(answer: &Bytes, at: &mut usize) -> Option<Property> {
+    let length = u32::from_le_bytes(answer.get(*at..*at + 4)?.try_into().ok()?);
+    *at += 4;
+    let end = at.checked_add(usize::try_from(length).ok().filter(|_| length != u32::MAX)?)?;
+    let value = (end <= answer.len()).then(|| answer.slice(*at..end))?;
+    *at = end;
+    Some(Property(value))
 }
 
 pub(crate) fn text(path: &[&str]) -> Option<String> {

@@ -87,7 +87,7 @@ impl Request {
         Headers::new(Map::Request)
     }
 
-    /// Sets the path with its query. The route is not chosen again.
+    /// Sets the path with its query. The route stays; see [`Request::clear_route_cache`].
     pub fn set_path(&mut self, path: &str) {
         HOST.set_header(Map::Request, ":path", path.as_bytes());
     }
@@ -100,6 +100,14 @@ impl Request {
     /// Sets the authority.
     pub fn set_authority(&mut self, authority: &str) {
         HOST.set_header(Map::Request, ":authority", authority.as_bytes());
+    }
+
+    /// Has the route chosen again by the head as it is when it leaves the filters. The filters that run stay those of the first
+    /// route; the gateway lets the request take a route only when it has passed all the filters of that, or when that is open to any
+    /// (`reroute`). Envoy has the same function.
+    pub fn clear_route_cache(&mut self) {
+        // A host without it has no routes to choose from.
+        HOST.foreign("clear_route_cache", &[]).ok();
     }
 
     /// The token of `authorization: Bearer …` (RFC 6750 §2.1).

@@ -25,6 +25,10 @@ impl Filter for Gate {
             "unauthorized" => return Err(Reply::unauthorized("Bearer").into()),
             "json" => return Err(Reply::json(202, &json!({ "id": 7 }))?.into()),
             "fault" => return Err(fault!("no key {}", 5)),
+            "lead" => {
+                req.set_path("/elsewhere");
+                req.clear_route_cache();
+            }
             "question mark" => {
                 "x".parse::<u32>()?;
             }
@@ -54,6 +58,14 @@ impl Filter for Gate {
 
 fn gate(answer: &str) -> Harness<Gate> {
     Harness::new(json!({ "answer": answer })).unwrap()
+}
+
+#[test]
+fn a_filter_has_the_route_chosen_again() {
+    let led = gate("lead").get("/").send();
+    assert_eq!(led.upstream_request().unwrap().header(":path"), Some("/elsewhere"));
+    assert!(led.cleared_route_cache());
+    assert!(!gate("").get("/").send().cleared_route_cache());
 }
 
 #[test]

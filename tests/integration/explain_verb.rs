@@ -58,7 +58,7 @@ async fn the_route_the_filters_and_the_upstream_are_told_with_reasons() {
     let told = explained(&["GET", "http://api.example/x/..//users/%37;v=1?q=1"], 0).await;
     assert_eq!(
         told["request"],
-        json!({ "method": "GET", "host": "api.example", "path": "/users/7;v=1", "query": "q=1" })
+        json!({ "method": "GET", "host": "api.example", "path": "/users/7;v=1", "query": "q=1", "listener": "127.0.0.1:0" })
     );
     assert_eq!(told["route"], "users");
     assert_eq!(because(&told, "all"), "would take it, but \"users\" goes before: its path is more specific");
@@ -147,4 +147,29 @@ async fn the_gateway_does_what_is_explained() {
         let told: Value = serde_json::from_str(&output.await.unwrap().stdout).unwrap();
         assert_eq!(told["route"], served, "{target} at {host}");
     }
+}
+
+#[tokio::test]
+async fn a_request_is_explained_for_the_listener_that_it_comes_to() {
+    let mut config = config();
+    config["listeners"] = json!([
+        { "name": "public", "address": "127.0.0.1:0" },
+        { "name": "internal", "address": "127.0.0.2:8443" },
+    ]);
+    config["routes"][0]["listeners"] = json!(["internal"]);
+    config["routes"][3]["listeners"] = json!(["public"]);
+    let site = Site::new(&config).plugin("version", version_guest(1)).env("TESTS_SECRET", "s");
+    let ask = |listener: &[&str]| {
+        let output = site.run(&[&["explain", "GET", "/x", "-o", "json"], listener].concat());
+        (output.code, serde_json::from_str(&output.stdout).unwrap_or(Value::Null), output.stderr)
+    };
+    let (code, told, _) = ask(&[]);
+    assert_eq!((code, &told["request"]["listener"], &told["route"]), (1, &json!("public"), &Value::Null));
+    assert_eq!(because(&told, "all"), "listener \"public\" is none of [\"internal\"]");
+    let (code, told, _) = ask(&["--listener", "internal"]);
+    assert_eq!((code, &told["route"], &told["request"]["host"]), (0, &json!("all"), &json!("127.0.0.2")));
+    assert_eq!(because(&told, "old"), "listener \"internal\" is none of [\"public\"]");
+    assert_eq!(ask(&["--listener", "127.0.0.2:8443"]).1["route"], "all");
+    let (code, _, stderr) = ask(&["--listener", "intern"]);
+    assert!(code > 1 && stderr.contains("unknown listener \"intern\"; did you mean \"internal\"?"), "{code} {stderr}");
 }

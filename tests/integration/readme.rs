@@ -33,7 +33,7 @@ enum Tested {
 fn tested(command: &str) -> Tested {
     match command {
         "cargo run --release -p demo" => Tested::By(".ci/demo"),
-        "cargo test --workspace" => Tested::By(".ci/run"),
+        "cargo test --workspace" | "cargo test -p sluicegate-tests --test soak" => Tested::By(".ci/run"),
         _ if command.starts_with("cargo bench -p sluicegate-tests --bench gateway") => Tested::By("tests/Cargo.toml"),
         _ if command == "cargo run --release" || command.starts_with("cargo run --release -- ") => {
             Tested::Binary(command.split_whitespace().skip(4).map(str::to_owned).collect())

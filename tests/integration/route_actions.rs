@@ -220,3 +220,17 @@ async fn an_upstream_that_does_not_answer_its_copies_gets_no_more_than_it_may_ha
     }
     assert_eq!(shadow.connections(), 100);
 }
+
+#[tokio::test]
+async fn an_upstream_cannot_nominate_away_what_the_route_sets() {
+    let nominated = "Connection: close, x-frame-options, x-own, x-gone\r\nX-Frame-Options: SAMEORIGIN\r\nX-Own: upstream\r\nX-Gone: 1";
+    let origin = RawOrigin::saying(format!("HTTP/1.1 200 OK\r\n{nominated}\r\nContent-Length: 2\r\n\r\nok")).await;
+    let changes = json!({ "set": { "x-frame-options": "DENY" }, "add": { "x-own": "gateway" }, "remove": ["x-gone"] });
+    for filters in [json!([]), json!([{ "use": "script" }])] {
+        let upstreams = json!({ "origin": { "targets": [origin.url()] } });
+        let route = json!({ "upstream": "origin", "filters": filters, "response_headers": changes });
+        let answer = gateway(&upstreams, &route).await.get("/").await.expect(200);
+        assert_eq!((answer.header("x-frame-options"), answer.header("x-own")), ("DENY".into(), "gateway".into()));
+        assert!(!answer.has("x-gone"), "{answer:?}");
+    }
+}

@@ -1,8 +1,9 @@
 //! Requests find their routes by host, path, method, header and query, and are rewritten on the way.
 
-use http::Method;
+use http::{Method, Request};
 use serde_json::{Value, json};
-use sluicegate_tests::{Gateway, Origin, Site};
+use sluicegate_tests::client::Call;
+use sluicegate_tests::{Connection, Gateway, Origin, Site, body};
 
 /// A gateway whose routes answer with their own names: each rewrites to `/<name>`, and the origin echoes the path.
 async fn named(routes: &[(&str, Value)]) -> (Gateway, Origin) {
@@ -169,4 +170,27 @@ async fn targets_take_turns() {
         gateway.get("/").await.expect(200);
     }
     assert_eq!((one.count(), two.count()), (5, 5));
+}
+
+#[tokio::test]
+async fn a_route_belongs_to_the_listeners_that_it_names_also_on_connections_that_were_there_before() {
+    let names = |first: &str, second: &str| json!([{ "name": first, "address": "127.0.0.1:0" }, { "name": second, "address": "127.0.0.2:0" }]);
+    let mut config = json!({
+        "listeners": names("public", "internal"),
+        "routes": [{ "name": "admin", "listeners": ["internal"], "respond": { "body": "admin" } }],
+    });
+    let gateway = Site::new(&config).start().await;
+    let [public, internal] = [gateway.addresses()[0], gateway.addresses()[1]];
+    let ask = |address| Call::new(address, Method::GET, "/").header("host", "a").send();
+    ask(public).await.expect(404);
+    assert_eq!(ask(internal).await.expect(200).text(), "admin");
+    let told = gateway.admin_get("/api/v1/routes").await.expect(200).json();
+    assert_eq!(told["routes"][0]["listeners"], json!(["internal"]));
+    let mut kept = Connection::http1(public).await.unwrap();
+    let request = || Request::get("/").header("host", "a").body(body::empty()).unwrap();
+    assert_eq!(kept.send(request()).await.unwrap().code(), 404);
+    config["listeners"] = names("internal", "public");
+    gateway.reload(&config).await;
+    assert_eq!(kept.send(request()).await.unwrap().code(), 200);
+    ask(internal).await.expect(404);
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::raw::Raw;
-use sluicegate_tests::{Gateway, Origin, Site, one_route, process, wait};
+use sluicegate_tests::{Connection, Gateway, Origin, Site, one_route, process, wait};
 
 const ROUTES: usize = 10_000;
 /// Connections that wait for their next request, if the limit of open files lets both sides have so many.
@@ -16,6 +16,10 @@ const SPARE_FILES: usize = 500;
 const ALLOCATING: usize = 8;
 /// The most memory that such a connection may keep in use, bytes.
 const IDLE_BYTES: u64 = 8 * 1024;
+
+/// Such connections of HTTP/2, and what one may keep: the HTTP library's buffers and tables, which are there as long as it is.
+const IDLE_HTTP2: usize = 1000;
+const IDLE_HTTP2_BYTES: u64 = 64 * 1024;
 
 /// The memory that may come with configurations while connections from the time of older ones live, bytes.
 const OLD_CONFIGURATIONS: u64 = 16 << 20;
@@ -77,6 +81,34 @@ async fn asked_once(gateway: &Gateway, count: usize) -> Vec<Raw> {
         idle.push(raw);
     }
     idle
+}
+
+#[tokio::test]
+async fn a_thousand_connections_of_http2_that_wait_keep_no_more_than_the_buffers_of_their_library() {
+    let count = IDLE_HTTP2.min((process::most_descriptors() / 2).saturating_sub(SPARE_FILES));
+    let origin = Origin::text("ok").await;
+    let mut config = one_route(&origin.url(), &json!([]));
+    config["limits"] = json!({ "idle_timeout": "1h" });
+    let gateway = Site::new(&config).start().await;
+    let asked_once = async |count: usize| {
+        let mut idle = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut connection = Connection::http2(gateway.address()).await.expect("it is served");
+            connection.get("/").await.expect(200);
+            idle.push(connection);
+        }
+        idle
+    };
+    drop(asked_once(100).await);
+    let before = gateway.resident();
+    let mut idle = asked_once(count).await;
+    let each = gateway.resident().saturating_sub(before) / count as u64;
+    println!("{count} idle connections of HTTP/2 keep {each} bytes each");
+    assert!(each <= IDLE_HTTP2_BYTES, "{each} bytes each");
+    for connection in idle.iter_mut().step_by(97) {
+        connection.get("/").await.expect(200);
+    }
+    gateway.stop().await;
 }
 
 #[tokio::test]

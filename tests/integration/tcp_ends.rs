@@ -215,3 +215,36 @@ async fn a_gateway_that_ends_lets_connections_finish_until_its_deadline() {
     gateway.wait_for_log("saw downstream_close local").await;
     gateway.wait_for_log("saw delete").await;
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_while_a_filter_holds_its_new_connection_is_not_waited_for() {
+    let origin = RawOrigin::echo().await;
+    let filters = json!([tcp(&json!({ "trace": true, "new_connection": ["pause"] }))]);
+    let gateway = start(&one_tcp(&origin.tcp_url(), &filters)).await;
+    // It breaks off, it closes, and it closes after it has sent something that nobody has read.
+    for (count, (bytes, breaks)) in [("", true), ("", false), ("hello", true), ("hello", false)].into_iter().enumerate()
+    {
+        let mut client = Tcp::to(&gateway).await;
+        client.write(bytes).await;
+        gateway.log.wait_for_count("saw new_connection", count + 1).await;
+        if breaks {
+            client.stream.set_zero_linger().unwrap();
+        }
+        drop(client);
+        ended(&gateway, "client_gone", (count + 1) as f64).await;
+    }
+    gateway.log.wait_for_count("saw delete", 4).await;
+    assert_eq!(gateway.log.count("saw downstream_close remote"), 4, "each connection ends once");
+    assert_eq!(gateway.log.count("saw upstream_close"), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_while_a_filter_holds_its_new_connection_gets_its_answer() {
+    let (origin, side) = (RawOrigin::echo().await, sluicegate_tests::Origin::text("yes").await);
+    let script = json!({ "new_connection": [{ "ask": "side" }, "pause"] });
+    let mut config = one_tcp(&origin.tcp_url(), &json!([{ "use": "tcp", "config": script, "upstreams": ["side"] }]));
+    config["upstreams"]["side"] = json!({ "targets": [side.url()] });
+    let gateway = start(&config).await;
+    assert_eq!(Tcp::to(&gateway).await.ask("hello").await, "hello");
+    ended(&gateway, "complete", 1.0).await;
+}

@@ -1,11 +1,14 @@
 //! Connections that switch to another protocol, as WebSockets do: heads pass the filters, bytes pass both ways until somebody ends it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sluicegate_tests::origin::RawOrigin;
 use sluicegate_tests::raw::Raw;
 use sluicegate_tests::{Gateway, Site, one_route, process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Accept: yes\r\nServer: origin\r\n\r\n";
 const ASKING: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: key\r\n\r\n";
@@ -248,4 +251,45 @@ async fn a_tunnel_counts_as_a_request_under_way() {
     let mut second = Raw::connect(gateway.address()).await;
     second.write(ASKING).await;
     assert_eq!(second.response().await.status, 503);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_granted_during_a_drain_is_one() {
+    let release = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&release);
+    let origin = RawOrigin::start(move |mut stream| {
+        let gate = Arc::clone(&gate);
+        async move {
+            head(&mut stream).await;
+            drop(gate.acquire().await);
+            stream.write_all(GRANTED.as_bytes()).await.ok();
+            let mut piece = [0; 1024];
+            while let Ok(read @ 1..) = stream.read(&mut piece).await {
+                stream.write_all(&piece[..read]).await.ok();
+            }
+            stream.write_all(b"bye").await.ok();
+        }
+    })
+    .await;
+    for filters in [json!([]), json!([{ "use": "script" }])] {
+        let mut gateway = gateway(&origin, &filters, &json!({ "drain_timeout": "30s" })).await;
+        let mut client = Raw::connect(gateway.address()).await;
+        client.write(format!("{ASKING}early")).await;
+        sluicegate_tests::wait::eventually("the request is under way", || async {
+            gateway.metric("sluicegate_http_server_active_requests", &[("route", "all")]).await == 1.0
+        })
+        .await;
+        process::signal(gateway.pid(), "TERM");
+        gateway.wait_for_log("Draining").await;
+        release.add_permits(1);
+        let answer = client.response().await;
+        assert_eq!(answer.status, 101, "{}", answer.head);
+        assert!(answer.has_line("connection: upgrade"), "{}", answer.head);
+        client.write("and late").await;
+        assert_eq!(client.take(13).await, b"earlyand late");
+        client.shut().await;
+        assert_eq!(client.rest().await, b"bye");
+        assert_eq!(gateway.ended().await.code(), Some(0), "nothing is waited for any more");
+        release.forget_permits(1);
+    }
 }

@@ -318,3 +318,29 @@ async fn checks_go_on_when_the_files_of_an_upstreams_tls_change() {
     well.store(true, Ordering::SeqCst);
     eventually("and that it is well", || async { gateway.get("/").await.code() == 200 }).await;
 }
+
+#[tokio::test]
+async fn a_changed_upstream_still_knows_its_requests_under_way() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let origin = Origin::start(move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            drop(held.acquire().await);
+            json_answer(&json!({}))
+        }
+    })
+    .await;
+    let mut config = config(&json!({ "targets": [origin.url()], "max_requests": 1 }));
+    let gateway = Site::new(&config).start().await;
+    let waiting = tokio::spawn(gateway.request(Method::GET, "/").send());
+    origin.wait_for(1).await;
+    for timeout in ["1s", "2s"] {
+        config["upstreams"]["all"]["connect_timeout"] = json!(timeout);
+        gateway.reload(&config).await;
+        gateway.get("/").await.expect(503);
+    }
+    gate.add_permits(100);
+    waiting.await.expect("it is answered").expect(200);
+    eventually("there is room again", || async { gateway.get("/").await.code() == 200 }).await;
+}

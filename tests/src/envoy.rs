@@ -56,6 +56,15 @@ impl Envoy {
     pub async fn start(setup: &Setup) -> Self {
         Self::launch(&setup.binary, setup.core, &config(setup), setup.chains.len()).await
     }
+    /// Starts one likewise, with all filters in VMs of that name; their own names are those of their root contexts.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start_in_one_vm(setup: &Setup, vm_id: &str) -> Self {
+        let mut config = config(setup);
+        share_vm(&mut config, vm_id);
+        Self::launch(&setup.binary, setup.core, &config, setup.chains.len()).await
+    }
     /// Starts one that carries bytes to `origin`, through each chain on a listener of its own.
     ///
     /// # Panics
@@ -193,6 +202,20 @@ fn listener(number: usize, chain: &[WasmFilter], cluster: &str) -> Value {
     let chain =
         json!({ "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] });
     json!({ "name": number.to_string(), "address": socket("127.0.0.1", 0), "filter_chains": [chain] })
+}
+
+/// Puts every filter into the VM of that name.
+fn share_vm(value: &mut Value, vm_id: &str) {
+    match value {
+        Value::Object(fields) if fields.contains_key("vm_config") => {
+            fields["vm_config"]["vm_id"] = vm_id.into();
+            let name = fields["name"].clone();
+            fields.insert("root_id".to_owned(), name);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| share_vm(field, vm_id)),
+        Value::Array(values) => values.iter_mut().for_each(|value| share_vm(value, vm_id)),
+        _ => {}
+    }
 }
 
 /// `kind`: `http` or `network`.

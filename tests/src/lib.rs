@@ -35,6 +35,7 @@ pub mod socket;
 pub mod tcp;
 pub mod tls;
 pub mod tokens;
+pub mod tunnels;
 pub mod wait;
 pub mod wat;
 

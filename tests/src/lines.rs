@@ -50,6 +50,10 @@ impl Lines {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Forgets all lines so far.
+    pub fn forget(&self) {
+        self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
     /// How many lines contain `text`.
     #[must_use]
     pub fn count(&self, text: &str) -> usize {

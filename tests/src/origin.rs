@@ -174,6 +174,13 @@ impl Origin {
     pub fn count(&self) -> usize {
         self.requests().len()
     }
+    /// Forgets all requests so far.
+    ///
+    /// # Panics
+    /// An answer panicked.
+    pub fn forget(&self) {
+        self.record.requests.lock().expect("no answer panics").clear();
+    }
     /// The last request.
     ///
     /// # Panics

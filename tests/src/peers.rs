@@ -32,6 +32,30 @@ pub fn program(name: &str) -> Result<PathBuf, String> {
     candidates.find(|file| file.is_file()).ok_or_else(|| format!("no {name}: install it"))
 }
 
+/// The conformance suite of HTTP/2: `SLUICEGATE_H2SPEC`, or `h2spec` of the search path.
+///
+/// # Errors
+/// Why there is none.
+pub fn h2spec() -> Result<PathBuf, String> {
+    match std::env::var_os("SLUICEGATE_H2SPEC").map(PathBuf::from) {
+        Some(path) if path.is_file() => Ok(path),
+        Some(path) => Err(format!("{} does not exist", path.display())),
+        None => program("h2spec"),
+    }
+}
+
+/// Says that a test is skipped whose program no distribution has as a package. A machine that is told to skip nothing cannot be told to
+/// install it, so this is the one exception; whoever has the program names it in its variable, and then it must be there.
+///
+/// # Panics
+/// `SLUICEGATE_TEST_ALL=1`, and `SLUICEGATE_H2SPEC` names what is not there.
+pub fn skip_unpackaged(what: &str, reason: &str) {
+    if std::env::var_os("SLUICEGATE_H2SPEC").is_some() {
+        return skip(what, reason);
+    }
+    println!("skipped: {what}: {reason}");
+}
+
 /// Says that a test or a part of one is skipped, and why.
 ///
 /// # Panics

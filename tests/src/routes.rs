@@ -1,7 +1,7 @@
 //! The routing cases: configurations with requests, each with the route that it must take and what must come of it.
 //!
-//! `tests/conformance/routes/NAME.json` has `routes` (as in the configuration; each has a name), maybe `filters`, and `rows`. A row
-//! has `ask` (a method, unless it is GET, and a target), `host`, `headers` (a value or several), and what is expected: `route` (none: no
+//! `tests/conformance/routes/NAME.json` has `routes` (as in the configuration; each has a name), maybe `listeners` (names), and `rows`.
+//! A row has `ask` (a method, unless it is GET, and a target), `host`, `headers` (a value or several), `listener`, and what is expected: `route` (none: no
 //! upstream is reached), `status`, `target`, `seen` (fields that the upstream gets), `answer` (fields that the client gets; null: none)
 //! and `text`. With `shares` the request is sent as often as their sum, and each upstream gets its number.
 
@@ -20,11 +20,14 @@ const HOST: &str = "gateway.test";
 /// Tells the upstream which route was taken.
 const ROUTE: &str = "x-route";
 /// What a row may have; anything else is a slip of the pen.
-const KEYS: [&str; 10] = ["ask", "host", "headers", "route", "status", "target", "seen", "answer", "text", "shares"];
+const KEYS: [&str; 11] =
+    ["ask", "host", "headers", "listener", "route", "status", "target", "seen", "answer", "text", "shares"];
 
 /// One gateway and the upstreams of its configuration, by name.
 struct Bench {
     gateway: Gateway,
+    /// The names of its listeners, in order.
+    listeners: Vec<String>,
     upstreams: BTreeMap<String, Origin>,
 }
 
@@ -75,8 +78,16 @@ impl Bench {
         let targets: Value =
             upstreams.iter().map(|(name, origin)| (name.clone(), json!({ "targets": [origin.url()] }))).collect();
         // One worker: shares are kept by each.
-        let config = json!({ "limits": { "workers": 1 }, "upstreams": targets, "routes": routes });
-        Self { gateway: Site::new(&config).start().await, upstreams }
+        let mut config = json!({ "limits": { "workers": 1 }, "upstreams": targets, "routes": routes });
+        let names = case["listeners"].as_array().into_iter().flatten();
+        let listeners: Vec<String> = names.filter_map(Value::as_str).map(str::to_owned).collect();
+        // A listener with a name has its address alone, and the kernel chooses the port.
+        let listener =
+            |(number, name): (usize, &String)| json!({ "name": name, "address": format!("127.0.0.{}:0", number + 1) });
+        if !listeners.is_empty() {
+            config["listeners"] = listeners.iter().enumerate().map(listener).collect();
+        }
+        Self { gateway: Site::new(&config).start().await, listeners, upstreams }
     }
     /// Sends the request of a row; what is wrong with what came of it.
     async fn row(&self, row: &Value) -> Vec<String> {
@@ -134,7 +145,10 @@ impl Bench {
                 head += &format!("{name}: {}\r\n", value.as_str().expect("a field's value"));
             }
         }
-        let bytes = exchange(self.gateway.address(), head + "\r\n").await;
+        let named = row["listener"].as_str();
+        let place = named.map_or(Some(0), |named| self.listeners.iter().position(|name| name == named));
+        let address = self.gateway.addresses()[place.expect("the case has the listener")];
+        let bytes = exchange(address, head + "\r\n").await;
         Answer::parse(&String::from_utf8_lossy(&bytes))
     }
 }

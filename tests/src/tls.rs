@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, SignatureAlgorithm};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +26,9 @@ use crate::wait::within;
 /// The year in which certificates of [`Authority::expired`] ended.
 const PAST: i32 = 2001;
 
+/// Numbers certificates.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
 /// One that issues certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -38,6 +45,7 @@ pub struct Issued {
     pub key: String,
     /// The certificate.
     pub der: CertificateDer<'static>,
+    serial: SerialNumber,
 }
 
 impl Authority {
@@ -86,10 +94,36 @@ impl Authority {
         params.subject_alt_names.push(SanType::URI(uri.try_into().expect("a URI")));
         self.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256)
     }
+    /// A list of revoked certificates, as PEM, that is good until that year.
+    ///
+    /// # Panics
+    /// They have no serial numbers.
+    #[must_use]
+    pub fn revoking(&self, revoked: &[&Issued], until: i32) -> String {
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: rcgen::date_time_ymd(PAST, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(PAST, 1, 1),
+            next_update: rcgen::date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).and_then(|list| list.pem()).expect("a list")
+    }
     fn sign(&self, params: &CertificateParams, kind: &'static SignatureAlgorithm) -> Issued {
         let key = KeyPair::generate_for(kind).expect("a key");
+        // Lists name serial numbers, so that each certificate has one of its own.
+        let serial = SerialNumber::from(SERIALS.fetch_add(1, Ordering::Relaxed));
+        let mut params = params.clone();
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Issued { pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+        Issued { serial, pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
     }
 }
 
@@ -104,7 +138,11 @@ fn params(names: &[&str]) -> CertificateParams {
 #[derive(Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
+    stapled: Stapled,
 }
+
+/// The OCSP response of the last handshake that was not resumed.
+type Stapled = Arc<Mutex<Vec<u8>>>;
 
 /// What a client is to be like.
 pub struct TlsClientBuilder {
@@ -169,18 +207,22 @@ impl TlsClientBuilder {
     #[must_use]
     pub fn build(self) -> TlsClient {
         let provider = Arc::new(self.provider);
+        let stapled = Stapled::default();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&self.versions).expect("versions");
         let builder = match self.verifier {
             Verifier::Roots(roots) => builder.with_root_certificates(roots),
-            Verifier::Anything => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))),
+            Verifier::Anything => {
+                let anything = Anything { provider, stapled: Arc::clone(&stapled) };
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(anything))
+            }
         };
         let mut config = match self.identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("an identity"),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn;
-        TlsClient { config: Arc::new(config) }
+        TlsClient { config: Arc::new(config), stapled }
     }
 }
 
@@ -203,6 +245,14 @@ impl TlsClient {
     fn with(verifier: Verifier) -> TlsClientBuilder {
         let versions = vec![&rustls::version::TLS13, &rustls::version::TLS12];
         TlsClientBuilder { verifier, versions, provider: ring::default_provider(), alpn: Vec::new(), identity: None }
+    }
+    /// The OCSP response that came with the certificate last, of a client that is credulous; empty without one.
+    ///
+    /// # Panics
+    /// A handshake has panicked.
+    #[must_use]
+    pub fn stapled(&self) -> Vec<u8> {
+        self.stapled.lock().expect("no client panics").clone()
     }
     /// Opens a connection that asks for that name, for bytes.
     ///
@@ -248,7 +298,10 @@ impl TlsClient {
 
 /// Takes any certificate; signatures are checked all the same.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct Anything {
+    provider: Arc<CryptoProvider>,
+    stapled: Stapled,
+}
 
 impl ServerCertVerifier for Anything {
     fn verify_server_cert(
@@ -256,9 +309,10 @@ impl ServerCertVerifier for Anything {
         _end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        *self.stapled.lock().expect("no client panics") = ocsp_response.to_vec();
         Ok(ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
@@ -267,7 +321,7 @@ impl ServerCertVerifier for Anything {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
     fn verify_tls13_signature(
         &self,
@@ -275,9 +329,9 @@ impl ServerCertVerifier for Anything {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -194,6 +194,11 @@ fn signature(callback: &str) -> (usize, Option<i32>) {
     (*count, *answer)
 }
 
+/// The bytes that a text is: `\00` is one.
+fn size(text: &str) -> usize {
+    text.len() - 2 * text.matches('\\').count()
+}
+
 /// The texts of a module, laid into its memory one after the other.
 #[derive(Default)]
 struct Texts {
@@ -210,8 +215,8 @@ impl Texts {
         let mut out = String::new();
         while let Some((before, after)) = rest.split_once("(text \"") {
             let (text, after) = after.split_once("\")").expect("a text ends");
-            let at = self.placed.last().map_or(Self::START, |(at, text)| at + text.len());
-            write!(out, "{before}(i32.const {at}) (i32.const {})", text.len()).expect("a string takes all");
+            let at = self.placed.last().map_or(Self::START, |(at, text)| at + size(text));
+            write!(out, "{before}(i32.const {at}) (i32.const {})", size(text)).expect("a string takes all");
             self.placed.push((at, text.to_owned()));
             rest = after;
         }

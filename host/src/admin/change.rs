@@ -1,4 +1,4 @@
-//! Requests that change something: `POST` only, from this machine, and never on behalf of a web page.
+//! Requests that change something: `POST` only, from this machine or by somebody who is known, and never on behalf of a web page.
 //!
 //! A browser sends a page's requests to any address that its machine can reach. It says so (`origin`, `sec-fetch-site`), and a
 //! page that had its own name resolved to this address cannot hide that name (`host.rs`).
@@ -6,10 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderName, ORIGIN};
+use http::header::{AUTHORIZATION, HeaderName, ORIGIN};
 use http::{Request, StatusCode};
 
 use super::{Admin, Answer, NotDone, host, json};
+use crate::config::Token;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -62,12 +63,57 @@ impl Change {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) address: SocketAddr,
+    pub(super) over: Over,
+}
+
+/// What a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Cleartext,
+    Tls,
+    /// TLS, with a certificate of the client that is trusted.
+    ClientCertificate,
+}
+
+impl Asker {
+    /// Whether the host that a request names may be answered. A browser that was sent here under another name notices it by the
+    /// certificate, if there is TLS.
+    pub(super) fn may_name<B>(self, request: &Request<B>, hosts: &[String]) -> bool {
+        self.over != Over::Cleartext || host::is_allowed(request, hosts)
+    }
+    fn is_known<B>(self, request: &Request<B>, token: Option<&Token>) -> bool {
+        match self.over {
+            _ if self.address.ip().to_canonical().is_loopback() => true,
+            Over::Cleartext => false,
+            Over::Tls => token.zip(bearer(request)).is_some_and(|(token, given)| token.is(given)),
+            Over::ClientCertificate => true,
+        }
+    }
+}
+
+/// The token that a request carries (RFC 6750 §2.1), if it carries one.
+fn bearer<B>(request: &Request<B>) -> Option<&[u8]> {
+    let mut fields = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (scheme, token) = field.as_bytes().split_at_checked(b"bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
 /// Why a request may change nothing, if it may not.
-pub(super) fn refusal<B>(request: &Request<B>, peer: SocketAddr, hosts: &[String]) -> Option<&'static str> {
+pub(super) fn refusal<B>(
+    request: &Request<B>,
+    asker: Asker,
+    token: Option<&Token>,
+    hosts: &[String],
+) -> Option<&'static str> {
     let headers = request.headers();
     let site = |value: &http::HeaderValue| matches!(value.as_bytes(), b"none" | b"same-origin");
-    if !peer.ip().to_canonical().is_loopback() {
-        return Some("changes are made from this machine only");
+    if !asker.is_known(request, token) {
+        return Some("changes are made from this machine, or over TLS with a trusted certificate or the token");
     }
     if headers.contains_key(ORIGIN) {
         return Some("a request with an origin comes from a web page");
@@ -75,7 +121,7 @@ pub(super) fn refusal<B>(request: &Request<B>, peer: SocketAddr, hosts: &[String
     if !headers.get_all(SEC_FETCH_SITE).iter().all(site) {
         return Some("sec-fetch-site says that the request comes from another site");
     }
-    (!host::is_allowed(request, hosts)).then_some(host::REFUSED)
+    (!asker.may_name(request, hosts)).then_some(host::REFUSED)
 }
 
 #[cfg(test)]
@@ -102,15 +148,46 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            refusal(&request.body(()).unwrap(), peer.parse().unwrap(), &[]).is_some()
+            let asker = Asker { address: peer.parse().unwrap(), over: Over::Cleartext };
+            refusal(&request.body(()).unwrap(), asker, Some(&Token::of("secret")), &[]).is_some()
         };
         assert!(!refused("127.0.0.1:1", &[]));
         assert!(!refused("[::ffff:127.0.0.1]:1", &[("sec-fetch-site", "none")]));
         assert!(!refused("[::1]:1", &[("sec-fetch-site", "same-origin")]));
         assert!(refused("10.0.0.1:1", &[]));
+        assert!(
+            refused("10.0.0.1:1", &[("authorization", "Bearer secret")]),
+            "in the clear a token counts for nothing"
+        );
         assert!(refused("127.0.0.1:1", &[("origin", "https://evil.example")]));
         assert!(refused("127.0.0.1:1", &[("origin", "null")]));
         assert!(refused("127.0.0.1:1", &[("sec-fetch-site", "cross-site")]));
         assert!(refused("127.0.0.1:1", &[("sec-fetch-site", "none"), ("sec-fetch-site", "same-site")]));
+    }
+    #[test]
+    fn over_tls_a_certificate_or_the_token_lets_others_change_something() {
+        let refused = |over: Over, token: Option<&Token>, fields: &[&str]| {
+            let mut request = Request::builder().uri("/api/v1/reload").header("host", "gateway.internal");
+            for field in fields {
+                request = request.header("authorization", *field);
+            }
+            let asker = Asker { address: "10.0.0.1:1".parse().unwrap(), over };
+            refusal(&request.body(()).unwrap(), asker, token, &[]).is_some()
+        };
+        let token = Token::of("secret");
+        assert!(!refused(Over::ClientCertificate, None, &[]));
+        assert!(!refused(Over::Tls, Some(&token), &["Bearer secret"]));
+        assert!(!refused(Over::Tls, Some(&token), &["bearer  secret "]));
+        for fields in
+            [&[][..], &["Bearer"], &["Bearer "], &["Bearer secre"], &["Basic secret"], &["Bearer secret", "Bearer x"]]
+        {
+            assert!(refused(Over::Tls, Some(&token), fields), "{fields:?}");
+        }
+        assert!(refused(Over::Tls, None, &["Bearer secret"]) && refused(Over::Tls, None, &["Bearer "]));
+        // Nor on behalf of a web page.
+        let request =
+            Request::builder().uri("/api/v1/reload").header("origin", "https://evil.example").body(()).unwrap();
+        let asker = Asker { address: "10.0.0.1:1".parse().unwrap(), over: Over::ClientCertificate };
+        assert!(refusal(&request, asker, None, &[]).is_some());
     }
 }

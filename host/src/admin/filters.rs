@@ -60,7 +60,7 @@ fn trap(trap: &Trap) -> Value {
 fn state(filter: &FilterSnapshot) -> &'static str {
     if filter.held_off > 0 {
         "held_off"
-    } else if filter.instances > 0 {
+    } else if filter.roots > 0 {
         "running"
     } else if filter.traps.iter().any(|count| *count > 0) {
         "failed"

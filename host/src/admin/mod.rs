@@ -1,6 +1,7 @@
 //! The admin API: health, metrics, what runs, and a few changes, on an address of its own.
 //!
-//! `GET` changes nothing, so whoever may reach the address may ask; keep it on the loopback interface or a network of operators.
+//! `GET` changes nothing, so whoever may reach the address may ask; keep it on the loopback interface or a network of operators, or
+//! ask for certificates of clients.
 //! A browser that was lured here by a foreign name is refused (see `host.rs`). Who may change something: see `change.rs`.
 
 mod change;
@@ -8,7 +9,6 @@ mod filters;
 mod host;
 mod server;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,9 +17,11 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use change::Change;
+use change::{Asker, Change};
 pub use server::serve;
 
+use crate::config::Token;
+use crate::listener::Termination;
 use crate::observe::{self, FilterLedger, GatewayLedger};
 use crate::state::State;
 use crate::state::targets::{NameReport, TargetReport};
@@ -38,6 +40,15 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
+/// How the API is spoken to now, and whom it trusts.
+#[derive(Default)]
+pub struct Access {
+    /// Cleartext without.
+    pub tls: Option<Arc<Termination>>,
+    /// Who knows it may change something.
+    pub token: Option<Token>,
+}
+
 /// What the gateway knows of itself.
 pub trait Status: Send + Sync {
     /// Whether it serves as configured.
@@ -45,6 +56,8 @@ pub trait Status: Send + Sync {
     /// # Errors
     /// One sentence for every reason why not (starting, draining, a filter that does not run).
     fn ready(&self) -> Result<(), Vec<String>>;
+    /// How this API is spoken to, as configured now.
+    fn access(&self) -> Access;
     /// The generation in force: number, when it was loaded, routes, plugins with digests, how the last reload and swap ended.
     fn generation(&self) -> Value;
     /// The configuration in force, with every default and without secrets.
@@ -105,22 +118,22 @@ enum Asked {
 
 impl Admin {
     /// Answers one request. Bodies of requests are not read.
-    fn ask<B>(&self, request: &Request<B>, peer: SocketAddr) -> Asked {
+    fn ask<B>(&self, request: &Request<B>, asker: Asker) -> Asked {
         let Some(change) = Change::of(request.uri().path()) else {
-            return Asked::Answer(self.answer(request));
+            return Asked::Answer(self.answer(request, asker));
         };
         if *request.method() != Method::POST {
             return Asked::Answer(wrong_method("POST"));
         }
-        match change::refusal(request, peer, &self.hosts) {
+        match change::refusal(request, asker, self.status.access().token.as_ref(), &self.hosts) {
             Some(reason) => Asked::Answer(json(StatusCode::FORBIDDEN, &json!({ "error": reason }))),
             None => Asked::Change(change),
         }
     }
 
     /// Answers what changes nothing.
-    fn answer<B>(&self, request: &Request<B>) -> Answer {
-        if !host::is_allowed(request, &self.hosts) {
+    fn answer<B>(&self, request: &Request<B>, asker: Asker) -> Answer {
+        if !asker.may_name(request, &self.hosts) {
             return json(StatusCode::MISDIRECTED_REQUEST, &json!({ "error": host::REFUSED }));
         }
         let path = request.uri().path();
@@ -144,11 +157,11 @@ impl Admin {
     }
 
     fn ready(&self) -> Answer {
-        match self.status.ready() {
-            Ok(()) => json(StatusCode::OK, &json!({ "status": "ready" })),
-            Err(reasons) => {
-                json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reasons": reasons }))
-            }
+        let mut reasons = self.status.ready().err().unwrap_or_default();
+        reasons.extend(self.state.pressure.reason());
+        match reasons.is_empty() {
+            true => json(StatusCode::OK, &json!({ "status": "ready" })),
+            false => json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reasons": reasons })),
         }
     }
 

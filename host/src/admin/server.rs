@@ -12,11 +12,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::change::{Asker, Over};
 use super::{Admin, Asked};
 
 /// Most open connections; further ones wait.
@@ -69,9 +71,28 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, shutdown: impl Futu
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>, mut stopped: watch::Receiver<()>) {
+/// With TLS or without, as it is configured now.
+async fn connection(stream: TcpStream, address: SocketAddr, admin: Arc<Admin>, stopped: watch::Receiver<()>) {
+    let Some(tls) = admin.status.access().tls else {
+        return answer(stream, Asker { address, over: Over::Cleartext }, admin, stopped).await;
+    };
+    match tls.open(stream, HEAD_TIMEOUT).await {
+        Ok((stream, shown)) => {
+            let over = if shown { Over::ClientCertificate } else { Over::Tls };
+            answer(stream, Asker { address, over }, admin, stopped).await;
+        }
+        Err(error) => debug!(error, %address, "A connection of the admin API has no TLS."),
+    }
+}
+
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    asker: Asker,
+    admin: Arc<Admin>,
+    mut stopped: watch::Receiver<()>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (asked, admin) = (admin.ask(&request, peer), Arc::clone(&admin));
+        let (asked, admin) = (admin.ask(&request, asker), Arc::clone(&admin));
         async move {
             Ok::<_, Infallible>(match asked {
                 Asked::Answer(answer) => answer,

@@ -19,6 +19,9 @@ impl Status for Fake {
     fn ready(&self) -> Result<(), Vec<String>> {
         if self.ready.load(SeqCst) { Ok(()) } else { Err(vec!["draining".to_owned()]) }
     }
+    fn access(&self) -> Access {
+        Access::default()
+    }
     fn generation(&self) -> Value {
         json!({ "number": 4 })
     }
@@ -109,6 +112,7 @@ async fn filters_are_described_with_what_they_cost() {
     running.status.filter.record(Phase::RequestHeaders, 700, Outcome::Reply);
     running.status.filter.trap(&Fault { kind: FaultKind::Deadline, detail: "it loops".into() }, Some("r-7"));
     running.status.filter.instance_started();
+    running.status.filter.root_started();
     running.status.filter.memory(65_536);
     let (status, body) = get_json(running.address, "/api/v1/filters").await;
     assert_eq!(status, 200);

@@ -21,14 +21,17 @@ pub(super) struct Options {
     /// A header of the request; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The listener that it comes to, by its name or address; the first for HTTP without.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
     /// How the result is written to standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
 pub(super) fn exec(config: &Path, options: Options) -> Exit {
-    let Options { method, url, headers, output } = options;
-    let explanation = match gateway::explain(config, &Question { method, url, headers }) {
+    let Options { method, url, headers, listener, output } = options;
+    let explanation = match gateway::explain(config, &Question { method, url, headers, listener }) {
         Ok(explanation) => explanation,
         Err(StartError::Invalid(problems)) => {
             print_problems(&problems);

@@ -1,6 +1,8 @@
 //! How an upstream's requests are spread over its targets, and which of them are left out.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -15,6 +17,27 @@ pub enum Balance {
     LeastRequest,
     /// The same one for the same key, as long as it is there; requests without the key in turn.
     Hash(HashKey),
+    /// In turn for new sessions; then the same one as long as it is well.
+    Cookie(StickyCookie),
+}
+
+/// The cookie by which the gateway knows where a session belongs. `Debug` leaves out what is secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StickyCookie {
+    /// Its name.
+    pub name: String,
+    /// How long clients keep it; as long as they run, without.
+    pub ttl: Option<Duration>,
+    /// The paths that clients send it for (`/`).
+    pub path: String,
+    /// Keeps clients from telling which target a value stands for, and from choosing one; empty for none.
+    pub secret: Arc<str>,
+}
+
+impl fmt::Debug for StickyCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StickyCookie").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What requests for the same target have in common.

@@ -5,6 +5,7 @@
 //! meant ([`Problems`]). What only a plugin can judge is checked later, by [`schema`], and placed with [`Origins`].
 
 pub mod action;
+mod admin;
 pub mod balance;
 pub mod capabilities;
 mod check;
@@ -15,12 +16,15 @@ mod duration;
 mod fields;
 pub mod files;
 mod interpolate;
+mod limits;
 mod load;
+mod memory;
 mod node;
 mod origins;
 mod place;
 mod problem;
 mod proxies;
+mod reroute;
 pub mod schema;
 mod shown;
 mod size;
@@ -42,16 +46,19 @@ use http::HeaderValue;
 use minisign_verify::PublicKey;
 
 pub use action::{Action, HeaderChanges, MirrorTo, Redirect, Retry};
+pub use admin::{Admin, Token};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use command_line::CommandLine;
 pub use dns::{Dns, Family};
 pub use interpolate::{Environment, ProcessEnvironment};
+pub use limits::Limits;
 pub use load::{Loaded, load, parse};
 pub use origins::Origins;
 pub use place::{Place, SOCKET_PATH_BYTES, Target};
 pub use problem::{Problem, Problems};
 pub use proxies::TrustedProxies;
+pub use reroute::Reroute;
 pub use suggest::closest;
 pub use tls::{Alpn, CertificateFiles, ClientCertificates, ListenerTls, TlsVersion, UpstreamTls};
 
@@ -62,8 +69,8 @@ pub use crate::filter::OnError;
 pub struct Config {
     /// Where the gateway listens; never empty.
     pub listeners: Vec<Listener>,
-    /// Where the admin API listens, if anywhere.
-    pub admin: Option<SocketAddr>,
+    /// The admin API, if there is one.
+    pub admin: Option<Admin>,
     /// Where plugins come from.
     pub plugins: Plugins,
     /// Upstreams by name.
@@ -80,6 +87,8 @@ pub struct Config {
 /// otherwise.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Unique, if there is one; routes name it. A listener with a name has its address alone.
+    pub name: Option<Arc<str>>,
     /// Port 0 lets the kernel choose.
     pub address: SocketAddr,
     /// Cleartext without.
@@ -194,11 +203,13 @@ pub struct FilterEntry {
     pub ticks: Ticks,
 }
 
-/// What the ABI calls the VM of a filter. Every entry has an instance of its own on each worker; the VM's name says what they share.
+/// What the ABI calls the VM of a filter. Its name says which entries share their state and, where it is given, their instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
     /// What its shared data and queues are filed under (the plugin's name by default).
     pub id: Arc<str>,
+    /// Whether that name is given: then entries of the same module share one instance on each worker.
+    pub named: bool,
     /// Which of the root contexts that a module registers is meant; empty for the unnamed one.
     pub root_id: Arc<str>,
     /// Text for `proxy_on_vm_start`, as [`FilterEntry::config`] is for `proxy_on_configure`.
@@ -236,6 +247,8 @@ pub enum PauseMeaning {
 pub struct Route {
     /// Unique name; where it stands (`routes[3]`) when the file gives none.
     pub name: Arc<str>,
+    /// The addresses of the listeners that it belongs to, as configured; empty for all that carry HTTP.
+    pub listeners: Vec<SocketAddr>,
     /// Which requests.
     pub matches: Match,
     /// Filters after the global ones.
@@ -256,6 +269,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Protocols that a client may switch its connection to (`websocket` by default).
     pub upgrades: Vec<HeaderValue>,
+    /// Which requests filters of other routes may lead here.
+    pub reroute: Reroute,
 }
 
 /// A condition on a request: all parts that are present must hold.
@@ -320,37 +335,4 @@ pub enum PathRewrite {
     Full(String),
     /// The matched prefix only.
     Prefix(String),
-}
-
-/// Bounds; their defaults and the reasons for them are in `check/limits.rs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Worker threads (default: one per core).
-    pub workers: usize,
-    /// Most bytes of a request head (64 KiB).
-    pub header_bytes: usize,
-    /// Most fields of a head (100).
-    pub header_count: usize,
-    /// Most body bytes that a stage holds (1 MiB).
-    pub buffer_bytes: usize,
-    /// Most open client connections (10 000).
-    pub connections: usize,
-    /// Most open connections of one client: an IPv4 address, or an IPv6 network of 64 bits; no limit by default.
-    pub connections_per_client: Option<usize>,
-    /// Requests on one connection before it is wound down; no limit by default.
-    pub requests_per_connection: Option<u64>,
-    /// Time for a whole request head (30 s).
-    pub header_timeout: Duration,
-    /// Idle time of a kept connection (60 s).
-    pub idle_timeout: Duration,
-    /// How long a shutdown, or an old generation after a swap, waits for what runs (30 s).
-    pub drain_timeout: Duration,
-    /// Concurrent HTTP/2 streams per connection (100).
-    pub http2_streams: u32,
-    /// Most body bytes of a callout's answer (1 MiB).
-    pub callout_bytes: usize,
-    /// How long nothing may flow through a connection that was switched to another protocol (5 min).
-    pub tunnel_timeout: Duration,
-    /// Open callouts per filter and worker (1000).
-    pub callouts: usize,
 }

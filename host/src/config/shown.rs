@@ -49,6 +49,9 @@ impl Origins {
             }
         }
         hide_headers(&mut shown);
+        if let Some(token) = shown.pointer_mut("/admin/token") {
+            cover(token);
+        }
         shown
     }
 }
@@ -82,14 +85,15 @@ fn effective(shown: &mut Value, config: &Config) {
         }
     };
     put("/limits", "workers", config.limits.workers.into());
+    put("/limits", "memory", config.limits.memory.map_or(false.into(), Value::from));
     put("/plugins", "dir", config.plugins.dir.display().to_string().into());
     let cache = config.plugins.cache.as_ref().map_or(false.into(), |cache| cache.display().to_string().into());
     put("/plugins", "cache", cache);
     for (index, listener) in config.listeners.iter().enumerate() {
         put(&format!("/listeners/{index}"), "address", listener.address.to_string().into());
     }
-    if let Some(admin) = config.admin {
-        put("/admin", "address", admin.to_string().into());
+    if let Some(admin) = &config.admin {
+        put("/admin", "address", admin.address.to_string().into());
     }
     for (index, route) in config.routes.iter().enumerate() {
         put(&format!("/routes/{index}"), "name", route.name.to_string().into());

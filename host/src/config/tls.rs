@@ -22,6 +22,8 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
+    /// DER: the authority's word that it is not revoked (OCSP, RFC 6960), for clients that ask for it.
+    pub ocsp: Option<PathBuf>,
     /// Names that it is for, lower-case: `api.example.com`, `*.example.com` (one label); empty: those in the certificate.
     pub hosts: Vec<String>,
 }
@@ -52,6 +54,8 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// A client without a certificate is refused.
     pub required: bool,
+    /// PEM: lists of revoked certificates. With any, every authority of a client's certificate needs one that has not expired.
+    pub crl: Vec<PathBuf>,
 }
 
 /// How an upstream's `https://` targets are spoken to, beyond what is usual.
@@ -61,6 +65,8 @@ pub struct UpstreamTls {
     pub ca: Option<PathBuf>,
     /// What the gateway shows of itself: a certificate and its key, PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// PEM: lists of revoked certificates, as of [`ClientCertificates::crl`].
+    pub crl: Vec<PathBuf>,
     /// The name that is asked for and must be in the certificate; the target's host without.
     pub server_name: Option<String>,
 }
@@ -69,14 +75,16 @@ impl UpstreamTls {
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let identity = self.identity.iter().flat_map(|(certificate, key)| [&**certificate, &**key]);
-        self.ca.iter().map(|ca| &**ca).chain(identity)
+        self.ca.iter().chain(&self.crl).map(|file| &**file).chain(identity)
     }
 }
 
 impl ListenerTls {
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let pairs = self.certificates.iter().flat_map(|files| [&*files.certificate, &*files.key]);
-        pairs.chain(self.client.iter().map(|client| &*client.ca))
+        let pairs =
+            self.certificates.iter().flat_map(|files| [&files.certificate, &files.key].into_iter().chain(&files.ocsp));
+        let clients = self.client.iter().flat_map(|client| std::iter::once(&client.ca).chain(&client.crl));
+        pairs.chain(clients).map(|file| &**file)
     }
 }

@@ -27,9 +27,9 @@ pub struct Facts {
     pub connection: Rc<ConnectionFacts>,
     /// `x-request-id`, taken over from a trusted hop or made here.
     pub request_id: Rc<str>,
-    /// The route's name.
+    /// The name of the route whose filters run.
     pub route: Rc<str>,
-    /// The route's upstream.
+    /// That route's upstream.
     pub upstream: Rc<str>,
     /// HTTP version of the request: `HTTP/1.1`, `HTTP/2`.
     pub protocol: &'static str,
@@ -97,6 +97,8 @@ pub struct Progress {
     pub status: Option<u16>,
     /// When the exchange was over.
     pub duration: Option<Duration>,
+    /// The route that took the place of the first one, and its upstream.
+    pub rerouted: Option<(Rc<str>, Rc<str>)>,
 }
 
 /// One direction's message on its way through the chain.
@@ -172,6 +174,8 @@ pub struct Exchange {
     replied: Cell<bool>,
     /// A reset was recorded at some time: whatever comes later is ignored.
     reset: Cell<bool>,
+    /// A filter asks for the route to be chosen again.
+    route_cleared: Cell<bool>,
     /// Fields of the request's head that filters have set or removed: no trailer may bring them back.
     decided: RefCell<Vec<HeaderName>>,
     /// `proxy_set_property`: path (parts joined by NUL) and value.
@@ -197,6 +201,7 @@ impl Exchange {
             interrupt: RefCell::default(),
             replied: Cell::new(false),
             reset: Cell::new(false),
+            route_cleared: Cell::new(false),
             decided: RefCell::default(),
             properties: Properties::default(),
             wakers: RefCell::default(),
@@ -217,6 +222,21 @@ impl Exchange {
     /// The trailers of a direction, once there are any.
     pub fn trailers(&self, direction: Direction) -> Option<Ref<'_, Headers>> {
         Ref::filter_map(self.message(direction).trailers.borrow(), Option::as_ref).ok()
+    }
+    /// Whether the request's route is to be chosen again, now that its head leaves the chain. Asked once.
+    #[must_use]
+    pub fn take_route_cleared(&self) -> bool {
+        self.route_cleared.take()
+    }
+    /// The name of the route that the request takes, as far as it is known.
+    pub fn route(&self) -> Rc<str> {
+        let progress = self.progress.borrow();
+        Rc::clone(progress.rerouted.as_ref().map_or(&self.facts.route, |(route, _)| route))
+    }
+    /// The name of its upstream.
+    pub fn upstream(&self) -> Rc<str> {
+        let progress = self.progress.borrow();
+        Rc::clone(progress.rerouted.as_ref().map_or(&self.facts.upstream, |(_, upstream)| upstream))
     }
     /// Whether a filter has set or removed that field of the request's head.
     #[must_use]
@@ -345,6 +365,10 @@ impl Stage {
             self.resume(Direction::Response);
         }
         recorded
+    }
+    /// Asks for the route to be chosen again when the request's head leaves the chain; ignored when it has left.
+    pub fn clear_route(&self) {
+        self.exchange.route_cleared.set(true);
     }
     /// Resets the stream (`proxy_close_stream`).
     pub fn reset(&self, reason: impl Into<String>) -> bool {

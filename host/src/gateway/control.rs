@@ -1,7 +1,7 @@
 //! The control thread: starts the workers, waits for signals and changes, drains.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use super::generation::{Builder, Generation};
+use super::pressure;
 use super::reload::{Reloader, lock};
 use super::sockets::Listening;
 use super::status::GatewayStatus;
@@ -52,10 +53,12 @@ pub(super) fn serve(
     let urls = reloader.publish(Arc::clone(first))?;
     let reloader = Arc::new(Mutex::new(reloader));
     let steering = Arc::new(Steering::new(&reloader, &status));
+    let looking = pressure::watch(Arc::clone(&state), Arc::clone(&status));
     let admin = Admin { state, metrics, status, control: Arc::clone(&steering) as _, hosts: Vec::new() };
     runtime.block_on(async {
         let admin = serve_admin(admin_socket, admin)?;
         watch_files(&reloader)?;
+        tokio::spawn(looking);
         announce(&urls, admin);
         control(&reloader, &steering, &mut alarms).await
     })?;
@@ -79,22 +82,24 @@ fn watch_files(reloader: &Arc<Mutex<Reloader>>) -> Result<()> {
 
 /// Bound before anything is served, so that an address in use ends the start.
 fn bind_admin(config: &Config) -> Result<Option<TcpListener>> {
-    let Some(address) = config.admin else { return Ok(None) };
+    let Some(address) = config.admin.as_ref().map(|admin| admin.address) else { return Ok(None) };
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address} (admin)"))?;
     listener.set_nonblocking(true)?;
     Ok(Some(listener))
 }
 
-fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<SocketAddr>> {
+/// The URL at which the admin API is.
+fn serve_admin(socket: Option<TcpListener>, admin: Admin) -> Result<Option<String>> {
     let Some(socket) = socket else { return Ok(None) };
     let actual = socket.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(socket)?;
+    let scheme = if admin.status.access().tls.is_some() { "https" } else { "http" };
     tokio::spawn(crate::admin::serve(listener, Arc::new(admin), std::future::pending()));
-    Ok(Some(actual))
+    Ok(Some(format!("{scheme}://{actual}")))
 }
 
 /// Tells on standard output where requests go; the last line says that they are served.
-fn announce(urls: &[String], admin: Option<SocketAddr>) {
+fn announce(urls: &[String], admin: Option<String>) {
     // Whoever reads both streams sees what led here before the word that it is done.
     crate::observe::output::STDERR.flush();
     let mut out = std::io::stdout().lock();
@@ -102,8 +107,8 @@ fn announce(urls: &[String], admin: Option<SocketAddr>) {
     for url in urls {
         text.push_str(&format!("listening {url}\n"));
     }
-    if let Some(address) = admin {
-        text.push_str(&format!("admin http://{address}\n"));
+    if let Some(url) = admin {
+        text.push_str(&format!("admin {url}\n"));
     }
     text.push_str("ready\n");
     // Nobody may be reading; the log says the same.

@@ -1,5 +1,6 @@
 //! The filters of one worker: what a generation's entries are here, with those that it shares with the one before kept.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,18 +13,22 @@ use super::generation::Generation;
 use crate::filter::Callouts;
 use crate::state::State;
 use crate::upstream::{Upstreams, WorkerCallouts};
-use crate::wasm::{FilterSpec, WorkerFilter};
+use crate::wasm::{FilterSpec, VmSpec, WorkerFilter, WorkerVm};
 
-/// Filters by the identity of their specs: there may be thousands, and a worker does not search while requests wait.
+/// Filters and their VMs by the identity of their specs: there may be thousands, and a worker does not search while requests wait.
 #[derive(Default)]
-pub(super) struct Entries(HashMap<*const FilterSpec, Entry>);
+pub(super) struct Entries {
+    vms: HashMap<*const VmSpec, Vm>,
+    filters: HashMap<*const FilterSpec, Rc<WorkerFilter>>,
+}
 
-/// A filter entry on this worker.
-struct Entry {
-    /// Held, so that its address stays its own.
-    spec: Arc<FilterSpec>,
-    filter: Rc<WorkerFilter>,
-    callouts: Rc<CurrentCallouts>,
+/// Filter entries that share an instance on this worker.
+struct Vm {
+    /// Held, so that its address, and those of its entries, stay their own.
+    spec: Arc<VmSpec>,
+    vm: Rc<WorkerVm>,
+    filters: Vec<Rc<WorkerFilter>>,
+    callouts: Vec<Rc<CurrentCallouts>>,
 }
 
 /// What filters that are new on a worker are made with.
@@ -40,48 +45,49 @@ impl Entries {
     /// upstreams from now on. Those that are left over are given back, to be retired.
     pub(super) fn exchange(&mut self, generation: &Generation, upstreams: &Rc<Upstreams>, making: &Making<'_>) -> Self {
         let limits = &generation.config.limits;
-        let mut old = std::mem::take(&mut self.0);
-        for spec in generation.specs() {
-            let now = WorkerCallouts::new(Rc::clone(upstreams), limits.callouts, limits.callout_bytes);
-            let entry = match old.remove(&Arc::as_ptr(spec)) {
+        let mut old = std::mem::take(self);
+        for spec in &generation.vms {
+            let now = || WorkerCallouts::new(Rc::clone(upstreams), limits.callouts, limits.callout_bytes);
+            let vm = match old.vms.remove(&Arc::as_ptr(spec)) {
                 Some(known) => {
-                    known.callouts.set(now);
+                    known.callouts.iter().for_each(|callouts| callouts.set(now()));
                     known
                 }
-                None => making.entry(spec, now),
+                None => making.vm(spec, now),
             };
-            self.0.insert(Arc::as_ptr(spec), entry);
+            self.filters.extend(vm.filters.iter().map(|filter| (Arc::as_ptr(filter.spec()), Rc::clone(filter))));
+            self.vms.insert(Arc::as_ptr(spec), vm);
         }
-        Self(old)
+        old
     }
 
-    /// Every spec of the generation has an entry.
+    /// Every spec of the generation has a filter.
     pub(super) fn filter(&self, spec: &Arc<FilterSpec>) -> Option<Rc<WorkerFilter>> {
-        self.0.get(&Arc::as_ptr(spec)).map(|entry| Rc::clone(&entry.filter))
+        self.filters.get(&Arc::as_ptr(spec)).cloned()
     }
 
     /// Lets all of them end with their streams, within a time.
     pub(super) fn retire(self, timeout: Duration) {
-        for entry in self.0.into_values() {
-            entry.filter.retire(timeout);
-            drop(entry.spec);
+        for Vm { spec, vm, .. } in self.vms.into_values() {
+            vm.retire(timeout);
+            drop(spec);
         }
     }
 }
 
 impl Making<'_> {
-    fn entry(&self, spec: &Arc<FilterSpec>, callouts: WorkerCallouts) -> Entry {
-        let callouts = CurrentCallouts::new(callouts);
+    fn vm(&self, spec: &Arc<VmSpec>, callouts: impl Fn() -> WorkerCallouts) -> Vm {
+        let made = RefCell::new(Vec::new());
+        let callouts = |_: &Arc<FilterSpec>| {
+            let callouts = CurrentCallouts::new(callouts());
+            made.borrow_mut().push(Rc::clone(&callouts));
+            callouts as Rc<dyn Callouts>
+        };
         let alarms = self.alarms.clone();
         // Where several alarms wait, another one says nothing new.
         let alarm = Rc::new(move |spec: &Arc<FilterSpec>| drop(alarms.try_send(Arc::clone(spec))));
-        let filter = WorkerFilter::new(
-            Arc::clone(spec),
-            Arc::clone(self.state),
-            Rc::clone(&callouts) as Rc<dyn Callouts>,
-            alarm,
-            self.first,
-        );
-        Entry { spec: Arc::clone(spec), filter, callouts }
+        let vm = WorkerVm::new(spec, Arc::clone(self.state), callouts, alarm, self.first);
+        let filters = vm.filters().collect();
+        Vm { spec: Arc::clone(spec), vm, filters, callouts: made.into_inner() }
     }
 }

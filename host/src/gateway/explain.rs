@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::generation::{Builder, Generation, Origin};
 use super::show::action;
 use super::{StartError, short};
-use crate::config::{Action, FilterEntry, Listener, Route, Upstream};
+use crate::config::{Action, FilterEntry, Listener, Route, Upstream, closest};
 use crate::proxy::{self, Asked, BadRequest, Normal, ProxyError};
 use crate::route::{RequestView, path, refuse::Refusal};
 use crate::wasm::{Engine, FilterSpec};
@@ -25,6 +26,8 @@ pub struct Question {
     pub url: Uri,
     /// Its headers; a `host` among them goes before the URL's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Name or address of the listener that it comes to; the first for HTTP without.
+    pub listener: Option<String>,
 }
 
 /// What would happen to it.
@@ -102,12 +105,13 @@ impl Explanation {
 /// Loads the configuration at `path` as [`super::check`] does, and explains what it makes of a request.
 ///
 /// # Errors
-/// The configuration is not valid.
+/// The configuration is not valid, or has no such listener for HTTP.
 pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartError> {
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
-    let parts = head(&generation, question);
+    let listener = listener(&generation, question.listener.as_deref())?;
+    let parts = head(listener, question);
     let checked = proxy::checked(&parts, generation.config.limits.header_count);
     let authority = match checked {
         Ok(authority) => authority,
@@ -120,17 +124,18 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartErr
     let asked = Exchange {
         generation: &generation,
         shown: generation.shown(),
-        secure: is_secure(&generation, &question.url),
+        listener,
+        secure: is_secure(listener, &question.url),
         parts: &parts,
         authority: authority.to_str().unwrap_or_default(),
-        view: normal.view(&parts),
+        view: normal.view(&parts, listener.address),
         path: &normal.path,
     };
     Ok(asked.explain())
 }
 
 /// The request's head as a client would send it.
-fn head(generation: &Generation, question: &Question) -> Parts {
+fn head(listener: &Listener, question: &Question) -> Parts {
     let mut parts = Request::new(()).into_parts().0;
     parts.method.clone_from(&question.method);
     // A client sends the path and the query; of a URL without either, the root.
@@ -139,9 +144,7 @@ fn head(generation: &Generation, question: &Question) -> Parts {
         parts.headers.append(name.clone(), value.clone());
     }
     if !parts.headers.contains_key(header::HOST) {
-        let first = || first(generation).map(|listener| host_of(listener.address));
-        let host =
-            question.url.authority().map(ToString::to_string).or_else(first).unwrap_or_else(|| "localhost".to_owned());
+        let host = question.url.authority().map_or_else(|| host_of(listener.address), ToString::to_string);
         if let Ok(host) = HeaderValue::try_from(host) {
             parts.headers.insert(header::HOST, host);
         }
@@ -158,15 +161,28 @@ fn host_of(address: SocketAddr) -> String {
     }
 }
 
-/// The first listener for HTTP.
-fn first(generation: &Generation) -> Option<&Listener> {
-    generation.config.listeners.iter().find(|listener| listener.tcp.is_none())
+/// The listener for HTTP of that name or address, or the first one.
+fn listener<'a>(generation: &'a Generation, asked: Option<&str>) -> anyhow::Result<&'a Listener> {
+    let mut http = generation.config.listeners.iter().filter(|listener| listener.tcp.is_none());
+    let Some(asked) = asked else { return http.next().context("there is no listener for HTTP") };
+    let names: Vec<String> = http.clone().map(name_of).collect();
+    let found = http.find(|listener| name_of(listener) == asked || listener.address.to_string() == asked);
+    found.with_context(|| {
+        let meant = closest(asked, names.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();
+        format!("unknown listener \"{asked}\"{meant}")
+    })
 }
 
-fn is_secure(generation: &Generation, url: &Uri) -> bool {
+/// How people call it.
+fn name_of(listener: &Listener) -> String {
+    listener.name.as_deref().map_or_else(|| listener.address.to_string(), str::to_owned)
+}
+
+fn is_secure(listener: &Listener, url: &Uri) -> bool {
     match url.scheme() {
         Some(scheme) => *scheme == Scheme::HTTPS,
-        None => first(generation).is_some_and(|listener| listener.tls.is_some()),
+        None => listener.tls.is_some(),
     }
 }
 
@@ -190,6 +206,7 @@ struct Exchange<'a> {
     generation: &'a Generation,
     /// The configuration without secrets.
     shown: Value,
+    listener: &'a Listener,
     secure: bool,
     parts: &'a Parts,
     authority: &'a str,
@@ -216,6 +233,7 @@ impl Exchange<'_> {
                 "host": self.view.host,
                 "path": self.path,
                 "query": self.view.query,
+                "listener": name_of(self.listener),
             }),
             refused: None,
             routes: verdicts.collect(),
@@ -226,7 +244,12 @@ impl Exchange<'_> {
 
     fn verdict(&self, index: usize, route: &Route, taken: Option<usize>) -> Verdict {
         let shown = &self.shown["routes"][index]["match"];
+        let elsewhere = !route.listeners.is_empty() && !route.listeners.contains(&self.listener.address);
         let because = match route.matches.refusal(&self.view) {
+            _ if elsewhere => {
+                let listeners = &self.shown["routes"][index]["listeners"];
+                format!("listener {:?} is none of {listeners}", name_of(self.listener))
+            }
             Some(refusal) => self.words(&refusal, shown),
             None if taken == Some(index) => "takes the request".to_owned(),
             None => match taken.and_then(|taken| self.generation.config.routes.get(taken)) {
@@ -272,6 +295,9 @@ impl Exchange<'_> {
         let (shown, Some(route)) = (&self.shown["routes"][index], self.generation.config.routes.get(index)) else {
             return Value::Null;
         };
+        if *self.view.method == Method::TRACE && !proxy::takes_trace(route) {
+            return json!({ "status": 405 });
+        }
         let mut then = match &route.action {
             Action::Forward(_) => self.forward(shown, route),
             Action::Redirect(redirect) => {

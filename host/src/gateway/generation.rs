@@ -1,6 +1,6 @@
 //! One immutable, fully built configuration, and how it is built beside the one that serves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,13 +9,14 @@ use anyhow::Context;
 
 use super::library::Library;
 use super::tls::{self, ListenersTls, OwnTls};
+use super::vms::KnownVms;
 use super::watch::{self, Snapshot, Watched};
 use crate::config::{self, CommandLine, Config, FilterEntry, Listener, Loaded, Origins, Problem, Problems};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
 use crate::upstream::Tls;
-use crate::wasm::{self, Engine, FilterSpec, Plugin};
+use crate::wasm::{self, Engine, FilterSpec, Plugin, VmSpec};
 
 /// Everything that a worker needs to serve: checked, compiled, and proven to start.
 pub(super) struct Generation {
@@ -31,6 +32,8 @@ pub(super) struct Generation {
     pub(super) routes: Vec<Vec<Arc<FilterSpec>>>,
     /// The filters of each listener's TCP connections, in the order of the configuration's listeners; none for HTTP.
     pub(super) tcp: Vec<Vec<Arc<FilterSpec>>>,
+    /// Which of all those share an instance.
+    pub(super) vms: Vec<Arc<VmSpec>>,
     /// Plugins in use, by name.
     pub(super) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// What building it took, per plugin that was not in use before or changed.
@@ -142,6 +145,9 @@ impl Builder {
         let mut problems = Vec::new();
         self.check_pins(&loaded, &mut problems);
         let plugins = self.load_plugins(&loaded, &mut problems);
+        if previous.is_none() {
+            self.library.keep_compiled();
+        }
         let tls = tls::load(&loaded, previous, &mut problems);
         let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
         let known: Known<'_> = previous.iter().flat_map(|old| old.specs()).map(|spec| (&*spec.path, spec)).collect();
@@ -151,11 +157,13 @@ impl Builder {
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
         let tcp: Vec<_> = loaded.config.listeners.iter().map(|listener| assembly.tcp_specs(listener)).collect();
         let mut problems = assembly.problems;
+        let known_vms = KnownVms::of(previous);
+        let vms = known_vms.group(global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()));
         let mut configure = BTreeMap::new();
         // Guests are started only when everything else is right: their words about a broken configuration would mislead.
         if problems.is_empty() {
-            for spec in global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()) {
-                self.prove(spec, known, &loaded, &mut configure, &mut problems);
+            for vm in vms.iter().filter(|vm| !known_vms.has(vm)) {
+                self.prove(vm, &loaded, &mut configure, &mut problems);
             }
         }
         if !problems.is_empty() {
@@ -173,6 +181,7 @@ impl Builder {
             global,
             routes,
             tcp,
+            vms,
             plugins,
             withdrawn: self.library.withdrawn(),
             tls,
@@ -229,23 +238,22 @@ impl Builder {
         plugins.into_iter().filter_map(|(name, plugin)| Some((name, plugin?))).collect()
     }
 
-    /// Starts a filter that is new in this generation once, away from traffic.
+    /// Starts a VM that is new in this generation once, away from traffic.
     fn prove(
         &self,
-        spec: &Arc<FilterSpec>,
-        known: &Known<'_>,
+        vm: &VmSpec,
         loaded: &Loaded,
         configure: &mut BTreeMap<Arc<str>, Duration>,
         problems: &mut Vec<Problem>,
     ) {
-        if known.get(&*spec.path).is_some_and(|known| Arc::ptr_eq(known, spec)) {
-            return;
-        }
         let started = Instant::now();
-        if let Err(error) = wasm::canary(spec, &self.state) {
-            problems.push(loaded.origins.problem(&spec.path, "", error.to_string(), None));
+        if let Err(failed) = wasm::canary(vm, &self.state) {
+            problems.push(loaded.origins.problem(&failed.entry.path, "", failed.reason.to_string(), None));
         }
-        *configure.entry(Arc::clone(&spec.name)).or_default() += started.elapsed();
+        let names: BTreeSet<_> = vm.entries().map(|spec| &spec.name).collect();
+        for name in names {
+            *configure.entry(Arc::clone(name)).or_default() += started.elapsed();
+        }
     }
 }
 

@@ -97,6 +97,11 @@ impl Library {
         self.rollbacks.withdrawn()
     }
 
+    /// Keeps what was compiled for this build for the next start.
+    pub(super) fn keep_compiled(&self) {
+        self.fresh.iter().for_each(|plugin| self.engine.keep(plugin));
+    }
+
     /// How long a plugin took to compile for this build; nothing when it was known.
     pub(super) fn compile_time(&self, plugin: &Arc<Plugin>) -> Duration {
         let fresh = self.fresh.iter().any(|fresh| Arc::ptr_eq(fresh, plugin));

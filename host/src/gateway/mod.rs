@@ -11,6 +11,7 @@ mod entries;
 mod explain;
 mod generation;
 mod library;
+mod pressure;
 mod recorder;
 mod reload;
 mod rollback;
@@ -21,7 +22,9 @@ mod steer;
 mod supervisor;
 mod tls;
 mod trust;
+mod vms;
 mod watch;
+mod whole;
 mod worker;
 
 use std::fmt;

@@ -65,6 +65,11 @@ impl Recorder for LedgerRecorder {
         self.with_route(route, RouteLedger::begin);
     }
 
+    fn moved(&self, from: Option<&Rc<str>>, to: &Rc<str>) {
+        self.with_route(from, RouteLedger::leave);
+        self.with_route(Some(to), RouteLedger::begin);
+    }
+
     fn opened(&self) {
         self.gateway.connection_opened();
     }

@@ -11,7 +11,7 @@ use super::short;
 use super::sockets::Listening;
 use super::status::GatewayStatus;
 use super::worker::{Adoption, Workers};
-use crate::config::{Problem, Problems};
+use crate::config::{Config, Problem, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::wasm::{FilterSpec, Plugin};
 
@@ -45,6 +45,8 @@ impl Reloader {
             Ok(()) => {
                 let generation = self.current.number;
                 info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
+                // Only now, when the new version serves already.
+                self.builder.library.keep_compiled();
                 Ok(generation)
             }
             Err(problems) => {
@@ -72,8 +74,9 @@ impl Reloader {
             info!(url, "Listening.");
         }
         let (old, new) = (&self.current.config, &generation.config);
-        if (old.admin, old.limits.workers) != (new.admin, new.limits.workers) {
-            warn!("Changes of \"admin\" and \"limits.workers\" need a restart.");
+        let at_start = |config: &Config| (config.admin.as_ref().map(|admin| admin.address), config.limits.workers);
+        if at_start(old) != at_start(new) {
+            warn!("Changes of \"admin.address\" and \"limits.workers\" need a restart.");
         }
         for warning in &generation.tls.warnings {
             warn!(warning, "A certificate needs attention.");

@@ -34,6 +34,7 @@ impl Generation {
             json!({
                 "name": &*route.name,
                 "path": format!("routes[{index}]"),
+                "listeners": shown["listeners"],
                 "match": shown["match"],
                 "filters": global.iter().cloned().chain(own).collect::<Vec<_>>(),
                 "action": action(shown),

@@ -28,7 +28,13 @@ impl Listening {
     /// An address is in use or not allowed; nothing has changed.
     pub(super) fn bind_new(&self, config: &Config, workers: usize) -> Result<Vec<Bound>> {
         let new = config.listeners.iter().filter(|listener| !self.0.contains(&listener.address));
-        new.map(|listener| bind(listener, workers)).collect()
+        let mut own: Vec<SocketAddr> = self.0.iter().copied().collect();
+        let mut bound = Vec::new();
+        for listener in new {
+            bound.push(bind(listener, &own, workers)?);
+            own.push(listener.address);
+        }
+        Ok(bound)
     }
 
     /// The addresses that `config` no longer has.
@@ -46,10 +52,14 @@ impl Listening {
     }
 }
 
-fn bind(listener: &Listener, workers: usize) -> Result<Bound> {
+/// `own`: the addresses that this process listens on already.
+fn bind(listener: &Listener, own: &[SocketAddr], workers: usize) -> Result<Bound> {
     let configured = listener.address;
     let failed = || format!("cannot listen on {configured}");
-    let sockets = listener::bind_all(configured, workers).with_context(failed)?;
+    // From one address to a wider or narrower one: the old sockets serve until the new ones do.
+    let beside = own.iter().any(|own| listener::overlap(*own, configured));
+    let bind_all = if beside { listener::bind_beside } else { listener::bind_all };
+    let sockets = bind_all(configured, workers).with_context(failed)?;
     let actual = sockets.first().map_or(Ok(configured), TcpListener::local_addr).with_context(failed)?;
     let scheme = match (&listener.tcp, &listener.tls) {
         (Some(_), _) => "tcp",

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::generation::Generation;
-use crate::admin::Status;
+use crate::admin::{Access, Status};
 use crate::observe::FilterLedger;
 
 /// The current generation and how the last change went.
@@ -43,6 +43,11 @@ impl GatewayStatus {
         self.read(|inner| inner.draining)
     }
 
+    /// Resident memory above which requests are refused, bytes; none before the first generation.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.read(|inner| inner.generation.as_ref()?.config.limits.memory)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -58,6 +63,14 @@ impl Status for GatewayStatus {
             (_, true) => Err(vec!["draining".to_owned()]),
             (None, _) => Err(vec!["starting".to_owned()]),
             (Some(_), false) => Ok(()),
+        })
+    }
+
+    fn access(&self) -> Access {
+        self.read(|inner| {
+            let Some(generation) = &inner.generation else { return Access::default() };
+            let token = generation.config.admin.as_ref().and_then(|admin| admin.token.clone());
+            Access { tls: generation.tls.admin.clone(), token }
         })
     }
 

@@ -17,6 +17,8 @@ use crate::upstream::Tls;
 #[derive(Default)]
 pub(super) struct ListenersTls {
     pub(super) listeners: Vec<Option<Arc<Termination>>>,
+    /// That of the admin API.
+    pub(super) admin: Option<Arc<Termination>>,
     /// What an operator should know, one line each with its place.
     pub(super) warnings: Vec<String>,
 }
@@ -25,7 +27,8 @@ pub(super) struct ListenersTls {
 pub(super) fn files(config: &Config) -> Vec<PathBuf> {
     let named = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| tls.files());
     let upstreams = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()).flat_map(|tls| tls.files());
-    named.chain(upstreams).map(PathBuf::from).collect()
+    let admin = config.admin.iter().filter_map(|admin| admin.tls.as_ref()).flat_map(|tls| tls.files());
+    named.chain(admin).chain(upstreams).map(PathBuf::from).collect()
 }
 
 /// Makes every listener's TLS, or keeps that of `previous`. What is wrong is added to `problems`.
@@ -50,6 +53,18 @@ pub(super) fn load(loaded: &Loaded, previous: Option<&Generation>, problems: &mu
             Err(findings) => problems.extend(findings.iter().map(told)),
         }
     }
+    if let Some(tls) = loaded.config.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
+        let told = |finding: &Finding| {
+            loaded.origins.file_problem(&format!("admin.tls.{}", finding.place), finding.message.as_str())
+        };
+        match Termination::load(tls, previous.into_iter().filter_map(|old| old.tls.admin.as_ref())) {
+            Ok(made) => {
+                all.warnings.extend(made.warnings(now).iter().map(|finding| told(finding).to_string()));
+                all.admin = Some(made);
+            }
+            Err(findings) => problems.extend(findings.iter().map(told)),
+        }
+    }
     all
 }
 
@@ -63,7 +78,8 @@ pub(super) fn load_upstreams(
     let mut all = OwnTls::new();
     for (name, upstream) in &loaded.config.upstreams {
         let Some(config) = &upstream.tls else { continue };
-        let digests = config.files().map(|path| files::read(path).map(|bytes| Sha256::digest(&bytes).into()).ok());
+        let digests =
+            config.files().map(|path| files::read_revocations(path).map(|bytes| Sha256::digest(&bytes).into()).ok());
         let digests: Vec<Option<[u8; 32]>> = digests.collect();
         let known = previous.and_then(|old| {
             let same = old.config.upstreams.get(name)?.tls.as_ref() == Some(config);

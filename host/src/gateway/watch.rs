@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{debug, warn};
+
+use super::whole::Whole;
 
 /// Two equal snapshots this far apart: the change is whole, as far as anyone can tell from outside.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -53,20 +56,22 @@ pub(super) fn spawn(
     mut changed: impl FnMut() -> Option<(Watched, Snapshot)> + Send + 'static,
 ) -> std::io::Result<()> {
     // Notifications only have to wake the thread once, however many there are.
-    let (wake, woken) = sync_channel::<()>(1);
+    let (sender, woken) = sync_channel::<()>(1);
+    let wake = Wake { sender, whole: Arc::default() };
     let work = move || {
         let mut watched = watched;
         let mut watcher = watch(&watched, &wake);
-        wake.try_send(()).unwrap_or_default();
+        wake.sender.try_send(()).unwrap_or_default();
         loop {
             match woken.recv_timeout(POLL) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if snapshot(&watched) == known {
+                wake.whole.forget();
                 continue;
             }
-            known = settle(&watched, &woken);
+            known = settle(&watched, &known, &woken, &wake.whole);
             let Some((next, seen)) = changed() else { return };
             if next != watched {
                 (watched, known) = (next, seen);
@@ -78,28 +83,42 @@ pub(super) fn spawn(
     std::thread::Builder::new().name("watch".to_owned()).spawn(work).map(drop)
 }
 
-/// Waits until nothing changes any more, or for [`SETTLE_MAX`].
-fn settle(watched: &Watched, woken: &Receiver<()>) -> Snapshot {
+/// What the thread is woken with.
+#[derive(Clone)]
+struct Wake {
+    sender: SyncSender<()>,
+    whole: Arc<Whole>,
+}
+
+/// Waits until nothing changes any more, or for [`SETTLE_MAX`]; not at all for a single module that was told to be whole.
+fn settle(watched: &Watched, known: &Snapshot, woken: &Receiver<()>, whole: &Whole) -> Snapshot {
     let started = Instant::now();
     let mut before = snapshot(watched);
     loop {
-        pause(woken);
+        if whole.is_all(known, &before) {
+            return before;
+        }
+        let settled = pause(woken, whole);
         let now = snapshot(watched);
-        if now == before || started.elapsed() > SETTLE_MAX {
+        if (settled && now == before) || started.elapsed() > SETTLE_MAX {
             return now;
         }
         before = now;
     }
 }
 
-/// Lets [`SETTLE`] pass, whatever is notified meanwhile.
-fn pause(woken: &Receiver<()>) {
+/// Lets [`SETTLE`] pass, whatever is notified meanwhile; `false`: some file is told to be whole before that.
+fn pause(woken: &Receiver<()>, whole: &Whole) -> bool {
     let until = Instant::now() + SETTLE;
     while let Some(left) = until.checked_duration_since(Instant::now()) {
+        if whole.has_news() {
+            return false;
+        }
         if woken.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) {
-            return;
+            return true;
         }
     }
+    true
 }
 
 /// Looks at the watched files.
@@ -123,14 +142,18 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Watches the directories in which the files stand and those that symlinks lead to. Polling goes on where this fails.
-fn watch(watched: &Watched, wake: &SyncSender<()>) -> Option<RecommendedWatcher> {
+fn watch(watched: &Watched, wake: &Wake) -> Option<RecommendedWatcher> {
     let wake = wake.clone();
     let links = watched.files().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
     let names: Vec<OsString> = links.flatten().filter_map(|file| Some(file.file_name()?.to_owned())).collect();
     let notified = move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| is_change(event.kind) && concerns(&event, &names)) {
+        if let Ok(event) = event.as_ref()
+            && is_change(event.kind)
+            && concerns(event, &names)
+        {
+            wake.whole.notice(event);
             // A full channel means that a wake-up is pending already.
-            wake.try_send(()).unwrap_or_default();
+            wake.sender.try_send(()).unwrap_or_default();
         }
     };
     let mut watcher = notify::recommended_watcher(notified)

@@ -181,10 +181,20 @@ impl Worker {
 
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>, inbox: mpsc::Receiver<Handed>) {
         let mut inbox = Some(inbox);
-        while let Some(command) = commands.recv().await {
+        tokio::task::spawn_local(crate::cork::turns());
+        let mut pressure = self.shared.state.pressure.changes();
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                Ok(()) = pressure.changed() => {
+                    self.signal.shed(*pressure.borrow_and_update());
+                    continue;
+                }
+            };
             match command {
-                Command::Adopt(adopt) => self.adopt(*adopt, &mut inbox),
-                Command::Drain(done) => {
+                None => return,
+                Some(Command::Adopt(adopt)) => self.adopt(*adopt, &mut inbox),
+                Some(Command::Drain(done)) => {
                     self.finish().await;
                     if done.send(()).is_err() {
                         debug!("Nobody waited for a worker's end.");
@@ -261,7 +271,7 @@ impl Worker {
             handed: inbox.take()?,
             balance: Arc::clone(&self.shared.balance),
             tls: tls.clone(),
-            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), records),
+            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), records, Arc::clone(&self.shared.state)),
             drain: self.signal.waiter(),
         };
         let connections = tokio::task::spawn_local(worker.run());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
 use super::arrived::Arrived;
@@ -77,6 +77,7 @@ impl Worker {
                             configured,
                             proxy: Rc::clone(&proxy),
                             accepted: accepted.clone(),
+                            closing: Rc::default(),
                         };
                         accepting.start(configured, acceptor);
                     }
@@ -158,19 +159,20 @@ fn report(result: Result<(), JoinError>) {
 #[derive(Default)]
 struct Accepting {
     tasks: JoinSet<()>,
-    by_address: Vec<(SocketAddr, AbortHandle)>,
+    by_address: Vec<(SocketAddr, Rc<Notify>)>,
 }
 
 impl Accepting {
     fn start(&mut self, configured: SocketAddr, acceptor: Acceptor) {
-        let handle = self.tasks.spawn_local(acceptor.run());
-        self.by_address.push((configured, handle));
+        let closing = Rc::clone(&acceptor.closing);
+        self.tasks.spawn_local(acceptor.run());
+        self.by_address.push((configured, closing));
     }
     fn close(&mut self, addresses: &[SocketAddr]) {
-        self.by_address.retain(|(address, handle)| {
+        self.by_address.retain(|(address, closing)| {
             let kept = !addresses.contains(address);
             if !kept {
-                handle.abort();
+                closing.notify_one();
             }
             kept
         });
@@ -187,6 +189,8 @@ struct Acceptor {
     configured: SocketAddr,
     proxy: Rc<Proxy>,
     accepted: mpsc::Sender<Accepted>,
+    /// The listener is no more: what waits to be accepted is the last.
+    closing: Rc<Notify>,
 }
 
 impl Acceptor {
@@ -199,10 +203,17 @@ impl Acceptor {
                 if !std::mem::replace(&mut said, true) {
                     warn!(limit, "Connection limit reached, new connections wait.");
                 }
-                tokio::time::sleep(REST).await;
+                if self.closes_while_resting().await {
+                    return;
+                }
                 continue;
             }
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.listener.accept() => accepted,
+                () = self.closing.notified() => return,
+            };
+            match accepted {
                 Ok((stream, remote)) => {
                     said = false;
                     if self.place(stream, remote).await.is_err() {
@@ -215,16 +226,24 @@ impl Acceptor {
                     if !std::mem::replace(&mut said, true) {
                         warn!(%error, "Cannot accept connections, they wait.");
                     }
-                    tokio::time::sleep(REST).await;
+                    if self.closes_while_resting().await {
+                        return;
+                    }
                 }
             }
+        }
+    }
+    async fn closes_while_resting(&self) -> bool {
+        tokio::select! {
+            () = self.closing.notified() => true,
+            () = tokio::time::sleep(REST) => false,
         }
     }
     /// Gives a connection to the worker with the fewest. `Err`: this worker is ending, or the listener is no more.
     async fn place(&self, stream: TcpStream, remote: SocketAddr) -> Result<(), ()> {
         // What the generation does not listen on is not served, least of all without the TLS that it had.
-        let tls = self.tls.of(self.configured).ok_or(())?;
-        let origin = Origin { configured: self.configured, remote };
+        let (configured, tls) = self.tls.of(self.configured).ok_or(())?;
+        let origin = Origin { configured, remote };
         let open = self.balance.place(self.index);
         if open.worker == self.index {
             return self.accepted.send(Accepted { stream, origin, tls, open }).await.map_err(drop);

@@ -22,6 +22,8 @@ pub(super) struct Arrived {
     pub(super) remote: SocketAddr,
     /// Where it connected to.
     pub(super) local: SocketAddr,
+    /// Its listener's address, as configured.
+    pub(super) configured: SocketAddr,
     /// The listener's TLS as it was when the connection was accepted.
     pub(super) tls: Option<Arc<Termination>>,
     /// Whose `x-forwarded-*` fields are believed.
@@ -65,6 +67,6 @@ impl Arrived {
                 }
             }
         }
-        Some(Self { stream, remote, local, tls, trusted: listener.trusted_proxies.clone() })
+        Some(Self { stream, remote, local, configured, tls, trusted: listener.trusted_proxies.clone() })
     }
 }

@@ -1,20 +1,31 @@
-//! The signal to wind down: no new connections, and those that are open end with their running requests.
+//! The signal to every connection of a worker: to go on, to let go what is idle because memory is short, or to wind down (no new
+//! connections, and those that are open end with their running requests).
 
 use tokio::sync::watch;
 
+/// What connections are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// Those without a request end.
+    Shedding,
+    /// All end, with their running requests.
+    Draining,
+}
+
 /// Gives the signal; cloned into every worker as a [`Drain`].
 #[derive(Debug)]
-pub struct DrainSignal(watch::Sender<bool>);
+pub struct DrainSignal(watch::Sender<Phase>);
 
 /// Waits for the signal.
 #[derive(Clone, Debug)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct Drain(watch::Receiver<Phase>);
 
 impl DrainSignal {
     /// A signal that has not been given, and its first waiter.
     #[must_use]
     pub fn new() -> (Self, Drain) {
-        let (sender, receiver) = watch::channel(false);
+        let (sender, receiver) = watch::channel(Phase::Serving);
         (Self(sender), Drain(receiver))
     }
     /// A further waiter.
@@ -24,7 +35,18 @@ impl DrainSignal {
     }
     /// Gives the signal. It cannot be taken back.
     pub fn drain(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Phase::Draining);
+    }
+    /// Lets idle connections go, or says that they may stay again.
+    pub fn shed(&self, short: bool) {
+        let wanted = if short { Phase::Shedding } else { Phase::Serving };
+        self.0.send_if_modified(|phase| {
+            let changes = *phase != Phase::Draining && *phase != wanted;
+            if changes {
+                *phase = wanted;
+            }
+            changes
+        });
     }
 }
 
@@ -32,13 +54,20 @@ impl Drain {
     /// Resolves when the signal has been given, or its sender is gone.
     pub async fn wait(&mut self) {
         // An error means that nobody is left who could want anything to go on.
-        if self.0.wait_for(|draining| *draining).await.is_err() {
+        if self.0.wait_for(|phase| *phase == Phase::Draining).await.is_err() {
             tracing::debug!("Drain signal dropped.");
         }
+    }
+    /// Resolves when another phase than `known` is in force; gives that.
+    pub(super) async fn other_than(mut self, known: Phase) -> Phase {
+        self.0.wait_for(|phase| *phase != known).await.map_or(Phase::Draining, |phase| *phase)
     }
     /// Whether the signal has been given.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() == Phase::Draining
+    }
+    pub(super) fn is_shedding(&self) -> bool {
+        *self.0.borrow() == Phase::Shedding
     }
 }

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::ReadBuf;
+
 /// Bytes of a frame's header.
 const HEADER: usize = 9;
 /// The connection preface, which is no frame.
@@ -25,10 +27,21 @@ const ACK: u8 = 1;
 /// The flag of a frame that ends its stream.
 const END_STREAM: u8 = 1;
 
+/// The beginning of a head (RFC 9113 §6.2) without fields and without an end, of the first stream, and one of the frames that continue it.
+const HEAD: [u8; HEADER] = [0, 0, 0, 1, 0, 0, 0, 0, 1];
+const CONTINUATION: [u8; HEADER] = [0, 0, 0, 9, 0, 0, 0, 0, 1];
+/// Most bytes of such a head. The HTTP library has enough after a few frames.
+const MOST_OF_A_HEAD: usize = 1 << 20;
+
 /// The connection floods the gateway.
 #[derive(Debug, thiserror::Error)]
 #[error("too many HTTP/2 frames that carry nothing")]
-pub(super) struct Flood;
+pub(super) struct Flood {
+    /// Bytes of what was fed up to the payload of the frame that was one too many.
+    pub(super) good: usize,
+    /// What is to be read instead of all that follows.
+    pub(super) endless: Endless,
+}
 
 /// Follows one connection.
 pub(super) struct Frames {
@@ -50,6 +63,7 @@ impl Frames {
     /// # Errors
     /// There are too many frames that carry nothing.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+        let all = bytes.len();
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -60,33 +74,66 @@ impl Frames {
             bytes = &bytes[taken..];
             if self.filled == HEADER {
                 self.filled = 0;
-                self.frame()?;
+                if !self.frame() {
+                    return Err(Flood { good: all - bytes.len(), endless: Endless { owed: self.skip, read: 0 } });
+                }
             }
         }
         Ok(())
     }
-    fn frame(&mut self) -> Result<(), Flood> {
+    /// Whether the frame whose header was read is one that the connection may send.
+    fn frame(&mut self) -> bool {
         let [high, middle, low, kind, flags, ..] = self.header;
         self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         // Answers to what the gateway has sent cost nothing more.
         if matches!(kind, SETTINGS | PING) && flags & ACK != 0 {
-            return Ok(());
+            return true;
         }
         let empty = kind == DATA && self.skip == 0 && flags & END_STREAM == 0;
         if !empty && !matches!(kind, PRIORITY | SETTINGS | PING) && kind <= LAST {
-            return Ok(());
+            return true;
         }
         if self.allowed == 0 {
             self.refill();
         }
-        self.allowed = self.allowed.checked_sub(1).ok_or(Flood)?;
-        Ok(())
+        let left = self.allowed.checked_sub(1);
+        self.allowed = left.unwrap_or(0);
+        left.is_some()
     }
     /// Looks at the clock only when the last ones are used up.
     fn refill(&mut self) {
         let passed = self.since.elapsed().min(Duration::from_secs(u64::from(BURST / PER_SECOND)));
         self.allowed = u32::try_from(passed.as_millis() * u128::from(PER_SECOND) / 1000).unwrap_or(BURST);
         self.since = Instant::now();
+    }
+}
+
+/// What the HTTP library reads after a flood in place of what the client sends: the rest of the frame that was one too many, then a head
+/// that never ends. That is the one thing by which it can be told from outside to end a connection with GOAWAY and ENHANCE_YOUR_CALM: it
+/// says so in order with what it is writing, names the last stream that it has taken up, and closes.
+#[derive(Debug)]
+pub(super) struct Endless {
+    /// Bytes of the frame that was one too many.
+    owed: usize,
+    read: usize,
+}
+
+impl Endless {
+    /// Reads some more. False: the library has not had enough, which it should have.
+    pub(super) fn read(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.read > self.owed.saturating_add(MOST_OF_A_HEAD) {
+            return false;
+        }
+        while buf.remaining() > 0 {
+            let byte = match self.read.checked_sub(self.owed) {
+                None => 0,
+                Some(place @ ..HEADER) => HEAD[place],
+                Some(place) => CONTINUATION[place % HEADER],
+            };
+            buf.put_slice(&[byte]);
+            self.read += 1;
+        }
+        true
     }
 }
 
@@ -126,6 +173,25 @@ mod tests {
         {
             assert!(fed(&frame(kind, flags, payload), 100 * BURST, 4096).is_ok(), "{kind}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_flood_is_the_rest_of_a_frame_and_a_head_that_never_ends() {
+        let mut frames = Frames::new();
+        (frames.skip, frames.allowed) = (0, 1);
+        let pings = frame(PING, 0, b"12345678").repeat(2);
+        let Err(Flood { good, mut endless }) = frames.feed(&pings) else { panic!("one is too many") };
+        assert_eq!(good, 17 + HEADER);
+        let mut all = Vec::new();
+        for piece in [3, 4, 7, 100] {
+            let mut bytes = vec![0xff; piece];
+            assert!(endless.read(&mut ReadBuf::new(&mut bytes)));
+            all.extend(bytes);
+        }
+        let expected = [&[0; 8][..], &HEAD, &CONTINUATION.repeat(20)].concat();
+        assert_eq!(all, expected[..all.len()]);
+        while endless.read(&mut ReadBuf::new(&mut [0; 10_000])) {}
+        assert!(endless.read > MOST_OF_A_HEAD);
     }
 
     #[test]

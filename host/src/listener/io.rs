@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::floods::Frames;
+use super::floods::{Endless, Flood, Frames};
 use super::socket::Socket;
 use super::strict::{Broken, Watcher};
 use crate::proxy::Client;
@@ -30,6 +30,8 @@ pub(super) struct Progress {
     pub(super) head_since: Cell<Option<Instant>>,
     /// Since when the client has not taken what is written.
     pub(super) blocked_since: Cell<Option<Instant>>,
+    /// HTTP/2: there were too many frames that carry nothing.
+    pub(super) flooded: Cell<bool>,
     /// HTTP/1: heads that have been read, while what was read ends with a request and another one may follow.
     pub(super) between: Cell<Option<u64>>,
 }
@@ -49,6 +51,8 @@ pub(super) struct ClientIo {
 enum Watch {
     Http1(Watcher),
     Http2(Frames),
+    /// Nothing more is read of a client that floods.
+    Flooded(Endless),
     /// What is no HTTP any more is nobody's business.
     Nothing,
 }
@@ -113,14 +117,18 @@ impl ClientIo {
         self.watch = Watch::Nothing;
         self
     }
-    /// Follows what was read.
-    fn watch(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let invalid =
-            |error: Box<dyn std::error::Error + Send + Sync>| io::Error::new(io::ErrorKind::InvalidData, error);
+    /// Follows what was read, and gives how much of it is handed on.
+    fn watch(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let all = bytes.len();
         let watcher = match &mut self.watch {
             Watch::Http1(watcher) => watcher,
-            Watch::Http2(frames) => return frames.feed(bytes).map_err(|flood| invalid(flood.into())),
-            Watch::Nothing => return Ok(()),
+            Watch::Http2(frames) => {
+                let Err(Flood { good, endless }) = frames.feed(bytes) else { return Ok(all) };
+                self.progress.flooded.set(true);
+                self.watch = Watch::Flooded(endless);
+                return Ok(good);
+            }
+            Watch::Flooded(_) | Watch::Nothing => return Ok(all),
         };
         let fed = watcher.feed(bytes);
         self.progress.between.set(watcher.between());
@@ -132,18 +140,18 @@ impl ClientIo {
             self.progress.head_since.set(None);
         }
         match fed {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(all),
             // The request will be answered 400.
             Err(Broken::Head(head, rule)) => {
                 self.client.set_broken(head, rule);
-                Ok(())
+                Ok(all)
             }
             // Head and body came in one read: there is still time to answer.
             Err(Broken::Body(head, rule)) if !self.client.has_taken_up(head) => {
                 self.client.set_broken(head, rule);
-                Ok(())
+                Ok(all)
             }
-            Err(Broken::Body(_, rule)) => Err(invalid(rule.into())),
+            Err(Broken::Body(_, rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
         }
     }
     /// Notes whether the client takes what is written.
@@ -191,6 +199,10 @@ impl ClientIo {
 impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Watch::Flooded(endless) = &mut this.watch {
+            let more = endless.read(buf);
+            return Poll::Ready(if more { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) });
+        }
         let before = buf.filled().len();
         let ahead = this.ahead.as_slice();
         if ahead.is_empty() {
@@ -200,7 +212,9 @@ impl AsyncRead for ClientIo {
             buf.put_slice(&ahead[..count]);
             this.ahead.start += u8::try_from(count).unwrap_or(24);
         }
-        Poll::Ready(this.watch(&buf.filled()[before..]))
+        let good = this.watch(&buf.filled()[before..])?;
+        buf.set_filled(before + good);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -213,11 +227,8 @@ impl AsyncWrite for ClientIo {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_flush(cx);
-        match this.stream {
-            Socket::Left(_) => result,
-            // What was written last waits here, sealed, until the client takes it.
-            Socket::Right(_) => this.written(result),
-        }
+        // What was written last waits here until the client takes it.
+        this.written(result)
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

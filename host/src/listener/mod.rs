@@ -24,6 +24,6 @@ pub(crate) use strict::fuzz;
 
 pub use accept::{Sockets, Worker};
 pub use balance::{Balance, Handed};
-pub use bind::{bind, bind_all};
+pub use bind::{bind, bind_all, bind_beside, overlap};
 pub use drain::{Drain, DrainSignal};
 pub use tls::{Finding, Termination, Terminations};

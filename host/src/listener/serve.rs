@@ -1,10 +1,13 @@
 //! One connection: tells the protocol, serves its requests, and ends it when it stalls, idles too long or drains.
 
+use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
@@ -12,15 +15,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::arrived::Arrived;
-use super::drain::Drain;
+use super::drain::{Drain, Phase};
 use super::http1::{Http1, InFlight};
 use super::io::{Ahead, ClientIo, Progress};
 use super::socket::Socket;
 use super::tls::{Secured, Termination};
 use crate::config::Limits;
+use crate::cork::Corked;
 use crate::filter::exchange::{ConnectionFacts, TlsFacts};
 use crate::observe::Reason;
 use crate::proxy::{Client, Proxy};
@@ -53,7 +57,7 @@ pub(super) fn next_id() -> u64 {
 
 /// Serves one connection to its end.
 pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
-    let Arrived { stream, remote, local, tls, trusted } = arrived;
+    let Arrived { stream, remote, local, configured, tls, trusted } = arrived;
     let _counted = proxy.count_connection();
     let limits = proxy.generation().config.limits.clone();
     let mut draining = drain.clone();
@@ -64,10 +68,11 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     };
     drop(tls);
     let Some(Begun { socket, ahead, http2, tls }) = begun else { return };
-    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, trusted);
+    let client = Client::new(ConnectionFacts { id: next_id(), remote, local, tls }, configured, trusted);
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
-    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits };
+    let requests = limits.requests_per_connection.filter(|_| http2);
+    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits, requests };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -83,10 +88,28 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
 
 async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain) {
     let client = Rc::clone(&watch.client);
+    let mut builder = http2_builder(&watch.limits);
+    if proxy.generation().config.routes.iter().any(|route| !route.upgrades.is_empty()) {
+        builder.enable_connect_protocol();
+    }
     let service = service_fn(move |request| proxy.handle(request, &client));
-    let connection = http2_builder(&watch.limits).serve_connection(TokioIo::new(io), service);
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = drive(pin!(connection), |connection| connection.graceful_shutdown(), &watch, drain).await;
-    tell(&ended, &watch.client);
+    match &ended {
+        Ended::Closed(Err(error)) if asks_for_calm(error) => {
+            watch.proxy.gave_up(Reason::Http2Flood);
+            let what =
+                if watch.progress.flooded.get() { "frames that carry nothing" } else { "resets or endless heads" };
+            warn!(remote = %watch.client.facts.remote, reason = %Reason::Http2Flood, what, "Connection ended: a flood of HTTP/2 frames.");
+        }
+        _ => tell(&ended, &watch.client),
+    }
+}
+
+/// Whether a connection was ended here because its peer sent too much of what costs it nothing.
+fn asks_for_calm(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// Serves requests until none comes for [`REST_AFTER`]; then the connection is given back, without any buffer. `None`: it has ended.
@@ -112,13 +135,13 @@ async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drai
 }
 
 /// Waits for the next request. False: none comes, or none is waited for any more.
-async fn rest(io: &mut ClientIo, watch: &Watch, mut drain: Drain) -> bool {
+async fn rest(io: &mut ClientIo, watch: &Watch, drain: Drain) -> bool {
     let since = watch.client.idle_since().unwrap_or_else(Instant::now);
     let until = tokio::time::Instant::from_std(since) + watch.limits.idle_timeout;
     tokio::select! {
         biased;
         more = io.rest() => more,
-        () = drain.wait() => false,
+        _ = drain.other_than(Phase::Serving) => false,
         () = tokio::time::sleep_until(until) => false,
     }
 }
@@ -140,6 +163,7 @@ struct Begun {
 /// Establishes TLS, if the listener has it, and waits for the first bytes. `None`: there is nothing to serve.
 async fn begin(stream: TcpStream, remote: SocketAddr, tls: Option<&Termination>, proxy: &Proxy) -> Option<Begun> {
     let timeout = proxy.generation().config.limits.header_timeout;
+    let stream = Corked::new(stream);
     let (mut socket, agreed, tls) = match tls {
         None => (Socket::Left(stream), None, None),
         // Boxed, so that connections without TLS stay small.
@@ -201,6 +225,8 @@ struct Watch {
     progress: Rc<Progress>,
     /// Those of the configuration by which it was accepted; of that, nothing else is kept.
     limits: Limits,
+    /// Requests after which it is wound down; HTTP/1 says so in the last answer.
+    requests: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,8 +234,6 @@ enum Verdict {
     Fine,
     /// No request for too long.
     Idle,
-    /// As many requests as there may be; those that run are finished.
-    Spent,
     /// A head that does not arrive, or an answer that is not taken.
     Stalled,
 }
@@ -231,8 +255,6 @@ impl Watch {
             Verdict::Stalled
         } else if passed(self.client.idle_since(), idle) {
             Verdict::Idle
-        } else if self.client.is_spent(limits.requests_per_connection) {
-            Verdict::Spent
         } else {
             Verdict::Fine
         }
@@ -254,23 +276,33 @@ enum Ended {
 }
 
 /// Runs a connection to its end, or until it rests. `wind_down` lets it end with its running requests.
-async fn drive<C>(
-    mut connection: Pin<&mut C>,
-    wind_down: impl Fn(Pin<&mut C>),
-    watch: &Watch,
-    mut drain: Drain,
-) -> Ended
+async fn drive<C>(mut connection: Pin<&mut C>, wind_down: impl Fn(Pin<&mut C>), watch: &Watch, drain: Drain) -> Ended
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut drained = pin!(drain.wait());
+    // A connection that is here while memory is short has a request on its way, which is answered.
+    let begun = if drain.is_shedding() { Phase::Shedding } else { Phase::Serving };
+    let mut told = pin!(drain.clone().other_than(begun));
+    // Requests are taken up while the connection is polled, so that this needs no waking.
+    let spent = || match watch.client.is_spent(watch.requests) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    };
     let mut timer = pin!(tokio::time::sleep(watch.interval()));
     let mut ending = false;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return Ended::Closed(ended),
-            () = drained.as_mut(), if !ending => {
+            phase = told.as_mut(), if !ending => {
+                if phase == Phase::Draining || (phase == Phase::Shedding && watch.client.idle_since().is_some()) {
+                    ending = true;
+                    wind_down(connection.as_mut());
+                } else {
+                    told.set(drain.clone().other_than(phase));
+                }
+            }
+            () = poll_fn(|_| spent()), if !ending => {
                 ending = true;
                 wind_down(connection.as_mut());
             }
@@ -279,8 +311,7 @@ where
                 match watch.verdict(now) {
                     Verdict::Fine if !ending && watch.rests(now) => return Ended::Resting,
                     Verdict::Fine => {}
-                    Verdict::Spent if ending => {}
-                    Verdict::Idle | Verdict::Spent if !ending => {
+                    Verdict::Idle if !ending => {
                         ending = true;
                         wind_down(connection.as_mut());
                     }

@@ -7,11 +7,15 @@ use super::drain::Drain;
 use super::serve::next_id;
 use super::tls::Secured;
 use crate::filter::exchange::ConnectionFacts;
+use crate::observe::TcpEnd;
 use crate::proxy::tcp::{reset_at_close, serve as relay};
 use crate::proxy::{Proxy, TcpService};
 
 /// Serves one connection to its end.
 pub(super) async fn serve(arrived: Arrived, service: Rc<TcpService>, proxy: Rc<Proxy>, mut drain: Drain) {
+    if proxy.is_over_memory() {
+        return refuse(&arrived, &service);
+    }
     let Arrived { mut stream, remote, local, tls, .. } = arrived;
     let _counted = proxy.count_connection();
     let facts = ConnectionFacts { id: next_id(), remote, local, tls: None };
@@ -35,4 +39,11 @@ pub(super) async fn serve(arrived: Arrived, service: Rc<TcpService>, proxy: Rc<P
         }
         Err(refused) => refused.tell(&proxy, remote),
     }
+}
+
+/// Closes a connection that cannot be afforded, before any filter has heard of it.
+fn refuse(arrived: &Arrived, service: &TcpService) {
+    service.ledger.opened();
+    service.ledger.ended(TcpEnd::MemoryLimit);
+    tracing::debug!(remote = %arrived.remote, listener = &*service.listener, "Connection closed: memory is short.");
 }

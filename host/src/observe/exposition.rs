@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES};
 use super::gateway::{GatewayLedger, GatewaySnapshot};
 use super::histogram::Distribution;
+use super::memory::Memory;
 use super::{targets, tcp};
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
@@ -35,6 +36,7 @@ pub fn render(gateway: &GatewayLedger, filters: &[Arc<FilterLedger>], state: &St
         stores: state.store.usage(),
         targets: state.targets.report(),
         names: state.targets.names(),
+        memory: Memory::of(&state.pressure),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
@@ -49,6 +51,7 @@ struct Everything {
     stores: Vec<Usage>,
     targets: Vec<TargetReport>,
     names: Vec<NameReport>,
+    memory: Memory,
 }
 
 impl fmt::Debug for Everything {
@@ -61,6 +64,7 @@ impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         process(&mut page, &self.gateway)?;
+        self.memory.write(&mut page)?;
         traffic(&mut page, &self.gateway)?;
         tcp::write(&mut page, &self.gateway.tcp)?;
         callbacks(&mut page, &self.filters)?;

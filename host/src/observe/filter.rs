@@ -55,6 +55,7 @@ pub struct FilterLedger {
     last: Mutex<VecDeque<Trap>>,
     starts: AtomicU64,
     instances: AtomicI64,
+    roots: AtomicI64,
     memory: AtomicI64,
     held_off: AtomicI64,
 }
@@ -84,6 +85,7 @@ impl FilterLedger {
             last: Mutex::default(),
             starts: AtomicU64::new(0),
             instances: AtomicI64::new(0),
+            roots: AtomicI64::new(0),
             memory: AtomicI64::new(0),
             held_off: AtomicI64::new(0),
         }
@@ -134,6 +136,16 @@ impl FilterLedger {
         self.instances.fetch_sub(1, Relaxed);
     }
 
+    /// Some instance has its root context: its own, or one that it shares, which is counted with another entry.
+    pub fn root_started(&self) {
+        self.roots.fetch_add(1, Relaxed);
+    }
+
+    /// That instance is gone.
+    pub fn root_ended(&self) {
+        self.roots.fetch_sub(1, Relaxed);
+    }
+
     /// The linear memory of its instances grew, or shrank, by that many bytes.
     pub fn memory(&self, delta_bytes: i64) {
         self.memory.fetch_add(delta_bytes, Relaxed);
@@ -182,6 +194,7 @@ impl FilterLedger {
             last: self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
             starts: self.starts.load(Relaxed),
             instances: self.instances.load(Relaxed),
+            roots: self.roots.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
             held_off: self.held_off.load(Relaxed),
         }
@@ -215,6 +228,8 @@ pub struct FilterSnapshot {
     pub starts: u64,
     /// Instances running.
     pub instances: i64,
+    /// Instances running that serve it, those that are counted with another entry included.
+    pub roots: i64,
     /// Their linear memory, bytes.
     pub memory_bytes: i64,
     /// Workers that make no instance for a while.
@@ -272,6 +287,7 @@ impl FilterSnapshot {
         self.longest_nanos = self.longest_nanos.max(other.longest_nanos);
         self.starts += other.starts;
         self.instances += other.instances;
+        self.roots += other.roots;
         self.memory_bytes += other.memory_bytes;
         self.held_off += other.held_off;
     }

@@ -10,6 +10,7 @@ mod gateway;
 mod handshake;
 mod histogram;
 pub mod logging;
+mod memory;
 pub mod output;
 mod reason;
 mod sharded;

@@ -9,6 +9,8 @@ pub enum Reason {
     HeadersTooLarge,
     /// The request's head did not arrive in time.
     HeaderTimeout,
+    /// An HTTP/2 connection's frames cost the gateway much and the client nothing.
+    Http2Flood,
     /// The request's body is larger than a filter may hold.
     RequestTooLarge,
     /// The client did not send its body to the end.
@@ -23,6 +25,8 @@ pub enum Reason {
     RouteTimeout,
     /// The gateway is at a limit of its own.
     Overloaded,
+    /// The process has more memory than it may have.
+    MemoryLimit,
     /// The gateway is shutting down.
     Draining,
     /// A filter that fails closed has faulted.
@@ -31,6 +35,8 @@ pub enum Reason {
     FilterReset,
     /// What the filters left of a message cannot be sent.
     FilterOutput,
+    /// A filter led a request to a route whose own filters it has not passed.
+    RerouteRefused,
     /// A filter changed the length of a body whose head had left with a length.
     LengthChanged,
     /// The response's body is larger than a filter may hold.
@@ -57,10 +63,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::BadRequest,
         Self::HeadersTooLarge,
         Self::HeaderTimeout,
+        Self::Http2Flood,
         Self::RequestTooLarge,
         Self::RequestAborted,
         Self::ClientGone,
@@ -68,10 +75,12 @@ impl Reason {
         Self::NoRoute,
         Self::RouteTimeout,
         Self::Overloaded,
+        Self::MemoryLimit,
         Self::Draining,
         Self::FilterFault,
         Self::FilterReset,
         Self::FilterOutput,
+        Self::RerouteRefused,
         Self::LengthChanged,
         Self::ResponseTooLarge,
         Self::NoTarget,
@@ -92,6 +101,7 @@ impl Reason {
             Self::BadRequest
             | Self::HeadersTooLarge
             | Self::HeaderTimeout
+            | Self::Http2Flood
             | Self::RequestTooLarge
             | Self::RequestAborted
             | Self::ClientGone
@@ -99,10 +109,12 @@ impl Reason {
             | Self::NoRoute => true,
             Self::RouteTimeout
             | Self::Overloaded
+            | Self::MemoryLimit
             | Self::Draining
             | Self::FilterFault
             | Self::FilterReset
             | Self::FilterOutput
+            | Self::RerouteRefused
             | Self::LengthChanged
             | Self::ResponseTooLarge
             | Self::NoTarget
@@ -141,6 +153,7 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeaderTimeout => "header_timeout",
+            Self::Http2Flood => "http2_flood",
             Self::RequestTooLarge => "request_too_large",
             Self::RequestAborted => "request_aborted",
             Self::ClientGone => "client_gone",
@@ -148,10 +161,12 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::RouteTimeout => "route_timeout",
             Self::Overloaded => "overloaded",
+            Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::FilterFault => "filter_fault",
             Self::FilterReset => "filter_reset",
             Self::FilterOutput => "filter_output",
+            Self::RerouteRefused => "reroute_refused",
             Self::LengthChanged => "length_changed",
             Self::ResponseTooLarge => "response_too_large",
             Self::NoTarget => "no_target",

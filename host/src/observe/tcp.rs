@@ -23,6 +23,8 @@ pub enum TcpEnd {
     FilterFault,
     /// A filter held, or made, more bytes than may be held.
     BufferLimit,
+    /// It was not taken on, because the process has more memory than it may have.
+    MemoryLimit,
     /// No byte moved for too long.
     IdleTimeout,
     /// The gateway shut down and would wait no longer.
@@ -31,7 +33,7 @@ pub enum TcpEnd {
 
 impl TcpEnd {
     /// Every end, in the order of the enumeration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Complete,
         Self::ClientGone,
         Self::UpstreamGone,
@@ -39,6 +41,7 @@ impl TcpEnd {
         Self::Filter,
         Self::FilterFault,
         Self::BufferLimit,
+        Self::MemoryLimit,
         Self::IdleTimeout,
         Self::Drain,
     ];
@@ -54,6 +57,7 @@ impl TcpEnd {
             Self::Filter => "filter",
             Self::FilterFault => "filter_fault",
             Self::BufferLimit => "buffer_limit",
+            Self::MemoryLimit => "memory_limit",
             Self::IdleTimeout => "idle_timeout",
             Self::Drain => "drain",
         }

@@ -42,11 +42,17 @@ impl RouteLedger {
         &self.name
     }
 
-    /// A request has arrived. Exactly one [`RouteLedger::end`] must follow: call it from a guard, so that a client that
-    /// leaves is counted too.
+    /// A request has arrived. Exactly one [`RouteLedger::end`] or [`RouteLedger::leave`] must follow: call it from a guard,
+    /// so that a client that leaves is counted too.
     pub fn begin(&self) {
         let (requests, slot) = self.requests.local();
         requests.begun.add(1, slot);
+    }
+
+    /// A request that has begun goes on as another route's, where it begins and ends.
+    pub fn leave(&self) {
+        let (requests, slot) = self.requests.local();
+        requests.ended.add(1, slot);
     }
 
     /// A request is over after `nanos` nanoseconds, with the status sent to the client, if any was.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::forward;
+use super::{Ongoing, forward};
 use crate::config::action::{Action, HeaderChanges, Redirect};
 use crate::config::{self, Route};
 use crate::filter::{Headers, LocalReply, Name};
@@ -66,6 +66,41 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
         _ => (authority, None),
+    }
+}
+
+impl Ongoing {
+    /// Changes the head of an upstream's response, past all filters.
+    pub(super) fn change_response(&self, headers: &mut HeaderMap) {
+        if let Some((route, _)) = self.route() {
+            change(headers, &route.response_headers);
+        }
+        if let Some(cookie) = self.session() {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
+    /// The same for filters to see.
+    pub(super) fn change_response_list(&self, head: &mut Headers) {
+        if let Some((route, _)) = self.route() {
+            change_list(head, &route.response_headers);
+        }
+        if let Some(cookie) = self.session() {
+            head.append(Name::Header(header::SET_COOKIE), cookie);
+        }
+    }
+}
+
+/// Changes a head for filters as the route says.
+fn change_list(head: &mut Headers, changes: &HeaderChanges) {
+    let config::HeaderChanges { set, add, remove } = changes;
+    for (name, value) in set {
+        head.set(Name::Header(name.clone()), value.clone());
+    }
+    for (name, value) in add {
+        head.append(Name::Header(name.clone()), value.clone());
+    }
+    for name in remove {
+        head.remove(&Name::Header(name.clone()));
     }
 }
 

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use super::local;
+use super::stream::Connect;
 use crate::filter::Headers;
 use crate::filter::chain::{Frame, Input, InputError};
 use crate::upstream::ResponseBody;
@@ -32,6 +33,8 @@ pub(super) struct Arrival {
     pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
     pub(super) upgrade: Option<HeaderValue>,
+    /// It came as an extended CONNECT. Boxed, as few do.
+    pub(super) connect: Option<Box<Connect>>,
 }
 
 impl Arrival {
@@ -46,6 +49,7 @@ impl Arrival {
             received: has_body.then(Rc::default),
             last: false,
             upgrade: None,
+            connect: None,
         }
     }
     /// Body bytes that were not read; `None` when nobody knows how many.
@@ -54,6 +58,11 @@ impl Arrival {
             Some(received) => Some(self.length?.saturating_sub(received.get())),
             None => Some(0),
         }
+    }
+    /// The status that the client is told. A success would tell the client of an extended CONNECT that its stream is a tunnel from there
+    /// on: where it is none, the gateway has no other word for it.
+    pub(super) fn told(&self, status: StatusCode) -> StatusCode {
+        if self.connect.is_some() && status.is_success() { StatusCode::BAD_GATEWAY } else { status }
     }
     pub(super) fn protocol(&self) -> &'static str {
         match self.version {

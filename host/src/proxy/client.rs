@@ -1,6 +1,7 @@
 //! A client's connection, as the requests on it and the listener share it.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ use crate::filter::exchange::ConnectionFacts;
 pub struct Client {
     /// For properties, logs and metrics.
     pub facts: Rc<ConnectionFacts>,
+    /// The address of its listener, as configured.
+    pub(super) listener: SocketAddr,
     /// Proxies whose word about who asks is believed.
     pub(super) trusted: TrustedProxies,
     /// The client's address, as `x-forwarded-for` has it.
@@ -30,13 +33,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A new connection. `trusted`: proxies whose word about who asks is believed.
+    /// A new connection. `listener`: its listener's address, as configured; `trusted`: proxies whose word about who asks is believed.
     #[must_use]
-    pub fn new(facts: ConnectionFacts, trusted: TrustedProxies) -> Rc<Self> {
+    pub fn new(facts: ConnectionFacts, listener: SocketAddr, trusted: TrustedProxies) -> Rc<Self> {
         let address = facts.remote.ip().to_canonical().to_string();
         let forwarded_for = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Rc::new(Self {
             facts: Rc::new(facts),
+            listener,
             trusted,
             forwarded_for,
             heads: Cell::new(0),

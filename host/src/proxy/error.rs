@@ -1,6 +1,7 @@
 //! Why the gateway answers a request itself: the one place where errors become statuses and texts.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use http::StatusCode;
 
@@ -41,9 +42,18 @@ pub enum ProxyError {
     /// No response within the route's timeout.
     #[error("route timeout")]
     Timeout,
+    /// The process has more memory than it may have.
+    #[error("over the memory limit")]
+    MemoryLimit,
     /// What a filter left of the message cannot be sent.
     #[error("a filter made an invalid message: {0}")]
     FilterOutput(String),
+    /// A filter had the route chosen again, and none takes what it made of the request.
+    #[error("no route for what the filters made of the request")]
+    NoOtherRoute,
+    /// A filter had the route chosen again, and the request has not passed what guards the new one.
+    #[error("the filters lead to the route \"{0}\", whose own filters the request has not passed")]
+    Unpassed(Rc<str>),
 }
 
 impl ProxyError {
@@ -54,18 +64,21 @@ impl ProxyError {
             Self::BadRequest(_) | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoRoute | Self::NoOtherRoute => StatusCode::NOT_FOUND,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ResponseTooLarge | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::FilterOutput(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MemoryLimit => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FilterOutput(_) | Self::Unpassed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
                 | UpstreamError::NoTarget { .. }
                 | UpstreamError::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => StatusCode::BAD_GATEWAY,
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
+                    StatusCode::BAD_GATEWAY
+                }
                 UpstreamError::RequestBody { .. } => StatusCode::BAD_REQUEST,
                 UpstreamError::BadRequest(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
@@ -78,18 +91,21 @@ impl ProxyError {
             Self::BadRequest(_) | Self::RequestBody(_) => "bad request\n",
             Self::NotImplemented => "not implemented\n",
             Self::TooManyHeaders => "request header fields too large\n",
-            Self::NoRoute => "not found\n",
+            Self::NoRoute | Self::NoOtherRoute => "not found\n",
             Self::RequestTooLarge => "request body too large\n",
             Self::ResponseTooLarge | Self::BadResponse(_) => "bad gateway\n",
             Self::Timeout => "upstream request timeout\n",
-            Self::FilterOutput(_) => "internal error\n",
+            Self::MemoryLimit => "overloaded\n",
+            Self::FilterOutput(_) | Self::Unpassed(_) => "internal error\n",
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
                 | UpstreamError::NoTarget { .. }
                 | UpstreamError::TooMany { .. } => "upstream unavailable\n",
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => "upstream request timeout\n",
-                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } => "bad gateway\n",
+                UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
+                    "bad gateway\n"
+                }
                 UpstreamError::RequestBody { .. } => "bad request\n",
                 UpstreamError::BadRequest(_) => "internal error\n",
             },
@@ -102,13 +118,15 @@ impl ProxyError {
             Self::BadRequest(_) => Reason::BadRequest,
             Self::NotImplemented => Reason::Unsupported,
             Self::TooManyHeaders => Reason::HeadersTooLarge,
-            Self::NoRoute => Reason::NoRoute,
+            Self::NoRoute | Self::NoOtherRoute => Reason::NoRoute,
             Self::RequestBody(_) => Reason::RequestAborted,
             Self::RequestTooLarge => Reason::RequestTooLarge,
             Self::ResponseTooLarge => Reason::ResponseTooLarge,
             Self::BadResponse(_) => Reason::UpstreamProtocol,
             Self::Timeout => Reason::RouteTimeout,
+            Self::MemoryLimit => Reason::MemoryLimit,
             Self::FilterOutput(_) => Reason::FilterOutput,
+            Self::Unpassed(_) => Reason::RerouteRefused,
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
                 UpstreamError::NoTarget { .. } => Reason::NoTarget,
@@ -116,7 +134,7 @@ impl ProxyError {
                 UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
                 UpstreamError::TryTimeout { .. } => Reason::UpstreamTimeout,
                 UpstreamError::Closed { .. } => Reason::UpstreamReset,
-                UpstreamError::Invalid { .. } => Reason::UpstreamProtocol,
+                UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => Reason::UpstreamProtocol,
                 UpstreamError::RequestBody { .. } => Reason::RequestAborted,
                 UpstreamError::BadRequest(_) => Reason::Internal,
             },
@@ -128,6 +146,7 @@ impl ProxyError {
         match self {
             Self::NoRoute => Cow::Borrowed("gateway: no route"),
             Self::Timeout => Cow::Borrowed("gateway: route timeout"),
+            Self::MemoryLimit => Cow::Borrowed("gateway: memory limit"),
             Self::BadRequest(_)
             | Self::NotImplemented
             | Self::TooManyHeaders
@@ -136,21 +155,27 @@ impl ProxyError {
             | Self::ResponseTooLarge
             | Self::Upstream(_)
             | Self::BadResponse(_)
-            | Self::FilterOutput(_) => Cow::Owned(format!("gateway: {self}")),
+            | Self::FilterOutput(_)
+            | Self::NoOtherRoute
+            | Self::Unpassed(_) => Cow::Owned(format!("gateway: {self}")),
         }
     }
-    /// Whether the client's connection cannot be trusted any more and is closed after the answer.
+    /// Whether the client's connection is closed after the answer: it cannot be trusted any more, or not be afforded.
     #[must_use]
     pub fn closes(&self) -> bool {
         match self {
             Self::BadRequest(_) | Self::NotImplemented | Self::TooManyHeaders | Self::RequestBody(_) => true,
+            // A connection that stays open keeps its buffers.
+            Self::MemoryLimit => true,
             Self::NoRoute
             | Self::RequestTooLarge
             | Self::ResponseTooLarge
             | Self::Upstream(_)
             | Self::BadResponse(_)
             | Self::Timeout
-            | Self::FilterOutput(_) => false,
+            | Self::FilterOutput(_)
+            | Self::NoOtherRoute
+            | Self::Unpassed(_) => false,
         }
     }
 }

@@ -16,9 +16,10 @@ use super::arrival::{BytesInput, ClientInput, UpstreamInput};
 use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
 use super::record::End;
+use super::stop::Stop;
 use super::{
     Aborted, Ongoing, ProxyBody, ProxyError, REPLY_TIMEOUT, action, answer, assemble, attempts, forward, local, mirror,
-    unread, upgrade, within,
+    reroute, unread, upgrade, within,
 };
 use crate::config::Route;
 use crate::filter::chain::{ChainError, Framing};
@@ -26,43 +27,6 @@ use crate::filter::exchange::{Facts, Interrupt};
 use crate::filter::{Chain, Direction, Headers, LocalReply, Name, egress};
 use crate::observe::Reason;
 use crate::upstream::{RequestBody, ResponseBody};
-
-/// Why a request goes no further.
-enum Stop {
-    /// A filter answers it.
-    Reply(usize, LocalReply),
-    /// The gateway answers it.
-    Error(ProxyError),
-    /// The route answers it.
-    Route(LocalReply),
-    /// A filter ends it without an answer.
-    Reset(String),
-}
-
-impl From<Interrupt> for Stop {
-    fn from(interrupt: Interrupt) -> Self {
-        match interrupt {
-            Interrupt::Reply(stage, reply) => Self::Reply(stage, reply),
-            Interrupt::Reset(reason) => Self::Reset(reason),
-        }
-    }
-}
-
-impl Stop {
-    /// What ends a direction of the chain before its head was sent.
-    fn new(direction: Direction, error: ChainError) -> Self {
-        match (error, direction) {
-            (ChainError::Interrupted(interrupt), _) => interrupt.into(),
-            (ChainError::TooLarge, Direction::Request) => Self::Error(ProxyError::RequestTooLarge),
-            (ChainError::TooLarge, Direction::Response) => Self::Error(ProxyError::ResponseTooLarge),
-            (ChainError::Input(error), Direction::Request) => Self::Error(ProxyError::RequestBody(error.0)),
-            (ChainError::Input(error), Direction::Response) => Self::Error(ProxyError::BadResponse(error.0)),
-            (ChainError::LengthChanged, _) => {
-                Self::Error(ProxyError::FilterOutput("the body's length changed after its head was sent".to_owned()))
-            }
-        }
-    }
-}
 
 /// Takes a request through its filters.
 pub(super) async fn filtered(
@@ -73,11 +37,21 @@ pub(super) async fn filtered(
 ) -> Result<Response<ProxyBody>, Aborted> {
     let chain = Chain::new(facts, Rc::clone(&ongoing.routed.filters));
     ongoing.recording.attach(&chain);
-    let deadline = ongoing.deadline();
     let (length, received) = (ongoing.arrival.length, ongoing.arrival.received.clone());
     chain.begin_request(head, length, Box::new(ClientInput { body, received }));
 
-    let forwarded = within(deadline, pin!(forward(&mut ongoing, &chain))).await;
+    let passed = within(ongoing.deadline(), pin!(poll_fn(|cx| chain.poll_head(Direction::Request, cx)))).await;
+    let framing = match passed {
+        Some(Ok(framing)) => reroute::again(&mut ongoing, &chain).map_err(Stop::Error).map(|()| framing),
+        Some(Err(error)) => Err(Stop::new(Direction::Request, error)),
+        None => Err(Stop::Error(ProxyError::Timeout)),
+    };
+    // From here on the route is the one chosen last, and so is its timeout.
+    let deadline = ongoing.deadline();
+    let forwarded = match framing {
+        Ok(framing) => within(deadline, pin!(forward(&mut ongoing, &chain, framing))).await,
+        Err(stop) => Some(Err(stop)),
+    };
     if let (None, Some(share)) = (&forwarded, ongoing.share()) {
         share.upstream.timed_out(&ongoing.journey);
     }
@@ -88,10 +62,8 @@ pub(super) async fn filtered(
     respond(ongoing, &chain, response, deadline).await
 }
 
-/// The request's side: out of the chain, and to the upstream.
-async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>) -> Result<Response<ResponseBody>, Stop> {
-    let framing = poll_fn(|cx| chain.poll_head(Direction::Request, cx)).await;
-    let framing = framing.map_err(|error| Stop::new(Direction::Request, error))?;
+/// What has left the chain, to the upstream.
+async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>, framing: Framing) -> Result<Response<ResponseBody>, Stop> {
     let Some((route, _)) = ongoing.route() else { return Err(Stop::Error(ProxyError::NoRoute)) };
     let Some(share) = ongoing.share() else { return Err(answered_by(route, ongoing, chain)) };
     let (upstream, retry) = (Rc::clone(&share.upstream), route.retry.clone());
@@ -164,15 +136,14 @@ async fn respond(
 ) -> Result<Response<ProxyBody>, Aborted> {
     let switched =
         (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade::Switched::new(&mut response));
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let hop = Hop::new(&parts.headers);
-    if let Some((route, _)) = ongoing.route() {
-        action::change(&mut parts.headers, &route.response_headers);
-    }
     let declared = parts.headers.get(header::CONTENT_LENGTH).cloned();
     let mut head = Headers::with_capacity(parts.headers.len() + 2);
     head.append(Name::Status, HeaderValue::from(parts.status.as_u16()));
     head.extend_from_map_if(parts.headers, |name| !hop.ends(name));
+    // After what ends here is gone: an upstream cannot nominate away what the route sets.
+    ongoing.change_response_list(&mut head);
     let length = if body.is_end_stream() { None } else { body.size_hint().exact() };
     chain.begin_response(head, length, Box::new(UpstreamInput(body)));
 
@@ -371,8 +342,8 @@ fn outgoing(
     request.headers_mut().insert(header::HOST, host);
     forward::add_via(request.headers_mut(), ongoing.arrival.version);
     action::change(request.headers_mut(), &route.request_headers);
-    if let Some(protocol) = &ongoing.arrival.upgrade {
-        upgrade::mark(request.headers_mut(), protocol);
+    if let Some(switch) = upgrade::switch_of(&ongoing.arrival, request.headers()) {
+        request.extensions_mut().insert(switch);
     }
     *request.version_mut() = Version::HTTP_11;
     let length = match framing {

@@ -91,6 +91,11 @@ impl FilterList {
         let conditional = conditions.iter().any(Option::is_some);
         Self { all: all.into(), conditions: if conditional { conditions.into() } else { Box::default() } }
     }
+    /// The places of those among them that are in a selection.
+    pub(super) fn places<'a>(&'a self, selected: &'a Filters) -> impl Iterator<Item = usize> + 'a {
+        let is_in = |filter: &Rc<dyn FilterSource>| selected.iter().any(|other| Rc::ptr_eq(filter, other));
+        self.all.iter().enumerate().filter(move |(_, filter)| is_in(filter)).map(|(place, _)| place)
+    }
     /// The filters that a request passes.
     #[must_use]
     pub fn select(&self, request: &RequestView<'_>) -> Filters {

@@ -5,10 +5,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::error::ProxyError;
 use super::request_id::{RequestId, X_REQUEST_ID};
-use crate::filter::{Headers, LocalReply, Name};
+use crate::filter::{Headers, LocalReply, Name, egress};
 
 const GRPC_STATUS: http::HeaderName = http::HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: http::HeaderName = http::HeaderName::from_static("grpc-message");
+
+/// Seconds after which a client may try again when memory is short: most bodies are gone by then, and others may be asked.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Whether a request is a gRPC call.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -19,7 +22,16 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The gateway's own answer to what went wrong.
 pub(super) fn error_reply(error: &ProxyError, id: &RequestId) -> LocalReply {
-    identified(LocalReply::text(error.status().as_u16(), error.public_text(), error.details()), id)
+    let mut reply = LocalReply::text(error.status().as_u16(), error.public_text(), error.details());
+    if matches!(error, ProxyError::MemoryLimit) {
+        reply.headers.set(Name::Header(header::RETRY_AFTER), RETRY_AFTER);
+    }
+    identified(reply, id)
+}
+
+/// What is left to say when an answer's head cannot be sent.
+pub(super) fn internal_error() -> egress::ResponseHead {
+    egress::ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: HeaderMap::new() }
 }
 
 /// A reply with the request's identifier, by which the log can be asked for the reason.

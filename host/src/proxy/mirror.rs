@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::upstream::{BodyError, Held, Journey, RequestBody, Upstream};
+use crate::upstream::{BodyError, Held, Journey, RequestBody, Switch, Upstream};
 
 /// Pieces of a body that wait for a copy's upstream, and their bytes.
 const PIECES: usize = 64;
@@ -35,7 +35,7 @@ pub struct Mirror {
 /// Sends the copies of a request that are due.
 pub(super) fn copy(request: Request<RequestBody>, mirrors: &[Mirror]) -> Request<RequestBody> {
     // A connection that becomes something else has no copy.
-    if request.headers().contains_key(header::UPGRADE) {
+    if request.extensions().get::<Switch>().is_some() {
         return request;
     }
     let due = |mirror: &&Mirror| mirror.share >= 1.0 || fastrand::f64() < mirror.share;

@@ -13,11 +13,16 @@ mod filtered;
 mod forward;
 mod generation;
 mod local;
+mod methods;
 mod mirror;
 mod normal;
+mod ongoing;
 mod record;
 mod request_id;
+mod reroute;
 mod routing;
+mod stop;
+mod stream;
 pub mod tcp;
 mod unread;
 mod upgrade;
@@ -29,6 +34,7 @@ mod tests;
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -43,23 +49,24 @@ pub use client::Client;
 pub use error::ProxyError;
 pub(crate) use forward::target as upstream_target;
 use forward::{Hop, RequestHop};
-use generation::Share;
 pub use generation::{FilterList, Filters, RouteChain, Shares, WorkerGeneration};
+pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
+use ongoing::Ongoing;
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
-use routing::{Routed, route};
+use routing::route;
 pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
-use crate::config::Route;
 use crate::filter::chain::{Framing, Input};
-use crate::filter::exchange::{ConnectionFacts, Facts};
+use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
 use crate::observe::{HandshakeFailure, Reason};
+use crate::state::State;
 use crate::upstream::{Journey, RequestBody, ResponseBody};
 
 /// How long filters may hold a request that no route takes.
@@ -72,29 +79,13 @@ pub struct Proxy {
     generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
     recorder: Rc<dyn Recorder>,
     ids: RequestIds,
+    state: Arc<State>,
 }
 
 /// There is no answer: the client's stream is to be reset, or its connection closed.
 #[derive(Debug, thiserror::Error)]
 #[error("stream reset: {0}")]
 pub struct Aborted(String);
-
-/// One request on its way: what every phase needs.
-struct Ongoing {
-    client: Rc<Client>,
-    /// What filters are told of the connection: with the address of who asks.
-    connection: Rc<ConnectionFacts>,
-    /// The client speaks TLS.
-    secure: bool,
-    /// What happens to it on its way to an upstream.
-    journey: Journey,
-    /// The host that a trusted proxy was asked for.
-    public_host: Option<HeaderValue>,
-    generation: Rc<WorkerGeneration>,
-    arrival: Arrival,
-    routed: Routed,
-    recording: Box<Recording>,
-}
 
 /// A request as far as it gets without waiting.
 enum Begun {
@@ -106,8 +97,16 @@ enum Begun {
 impl Proxy {
     /// A proxy that serves each request with the generation that is current when it arrives.
     #[must_use]
-    pub fn new(generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>, recorder: Rc<dyn Recorder>) -> Rc<Self> {
-        Rc::new(Self { generation, recorder, ids: RequestIds::new() })
+    pub fn new(
+        generation: Rc<dyn Fn() -> Rc<WorkerGeneration>>,
+        recorder: Rc<dyn Recorder>,
+        state: Arc<State>,
+    ) -> Rc<Self> {
+        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state })
+    }
+    /// Whether the process has more memory than it may have, and takes on nothing new.
+    pub(crate) fn is_over_memory(&self) -> bool {
+        self.state.pressure.is_over()
     }
     /// Counts a client's connection until the answer is dropped.
     pub(crate) fn count_connection(&self) -> Counted {
@@ -152,17 +151,23 @@ impl Proxy {
     }
 
     /// Checks, normalises, routes and cleans.
-    fn begin(&self, request: Request<Incoming>, client: &Rc<Client>) -> Begun {
+    fn begin(&self, mut request: Request<Incoming>, client: &Rc<Client>) -> Begun {
         let broken = client.take_up();
         let generation = self.generation();
+        let connect = stream::Connect::take(&mut request);
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
+        arrival.connect = connect;
         arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);
         // What two servers could read differently is refused before anything else looks at it.
-        let routed = broken.map_or_else(|| route(&generation, &parts), |rule| Err(rule.into()));
+        let routed = match broken {
+            Some(rule) => Err(rule.into()),
+            None if self.is_over_memory() => Err(ProxyError::MemoryLimit),
+            None => route(&generation, &parts, client.listener),
+        };
         let taken = routed.as_ref().ok().and_then(|routed| generation.routes.get(routed.route?));
         let share = routed.as_ref().ok().and_then(|routed| routed.share);
         recording.begin(taken, taken.zip(share).and_then(|(route, share)| route.shares.get(share)));
@@ -170,11 +175,18 @@ impl Proxy {
             Ok(routed) => routed,
             Err(error) => return Begun::Answered(refuse(&error, &arrival, recording, Some(body))),
         };
+        let taken = routed.route.and_then(|route| generation.config.routes.get(route));
+        if let Some(reply) = methods::own_answer(&mut parts, taken) {
+            return Begun::Answered(replied(reply, &arrival, recording, Some(body), false));
+        }
         if arrival.version == Version::HTTP_2 {
             forward::join_cookies(&mut parts.headers);
         }
-        if let Some(taken) = routed.route.and_then(|route| generation.config.routes.get(route)) {
+        if let Some(taken) = taken {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
+            if arrival.connect.is_some() && arrival.upgrade.is_none() {
+                return Begun::Answered(refuse(&ProxyError::NotImplemented, &arrival, recording, Some(body)));
+            }
         }
         let asker = Asker::new(client, &parts.headers);
         let hop = RequestHop::new(&parts, &asker, &routed.authority, recording.id.value());
@@ -202,37 +214,6 @@ impl Proxy {
     }
 }
 
-impl Ongoing {
-    /// The route, as configured and as it is served.
-    fn route(&self) -> Option<(&Route, &RouteChain)> {
-        let index = self.routed.route?;
-        Some((self.generation.config.routes.get(index)?, self.generation.routes.get(index)?))
-    }
-    /// The upstream that gets it, if one does.
-    fn share(&self) -> Option<&Share> {
-        let route = self.generation.routes.get(self.routed.route?)?;
-        route.shares.get(self.routed.share?)
-    }
-    /// When the route's timeout passes, if it has one.
-    fn deadline(&self) -> Option<Instant> {
-        let timeout = match self.route() {
-            Some((route, _)) => route.timeout?,
-            None => UNROUTED_TIMEOUT,
-        };
-        Some(self.recording.started + timeout)
-    }
-}
-
-impl Ongoing {
-    /// What a redirection repeats.
-    fn asked<'a>(&'a self, authority: &'a HeaderValue, path: &'a str, query: Option<&'a str>) -> action::Asked<'a> {
-        // What a trusted proxy was asked for, unless a filter has put another in the place of what this gateway was asked for.
-        let public = self.public_host.as_ref().filter(|_| *authority == self.routed.authority);
-        let authority = public.unwrap_or(authority);
-        action::Asked { secure: self.secure, authority: authority.to_str().unwrap_or_default(), path, query }
-    }
-}
-
 /// Without filters: the head as it is, the bodies untouched.
 async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Response<ProxyBody> {
     let deadline = ongoing.deadline();
@@ -255,14 +236,12 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| ongoing.routed.authority.clone()));
     forward::add_via(&mut parts.headers, ongoing.arrival.version);
     action::change(&mut parts.headers, &route.request_headers);
-    if let Some(protocol) = &ongoing.arrival.upgrade {
-        upgrade::mark(&mut parts.headers, protocol);
-    }
     let body = match &ongoing.arrival.received {
         Some(received) => RequestBody::Client(body, Rc::clone(received), forward::clean_trailers),
         None => RequestBody::Empty,
     };
     parts.extensions.clear();
+    upgrade::ask(&ongoing.arrival, &parts.headers, &mut parts.extensions);
     let upstream = Rc::clone(&share.upstream);
     let (journey, retry) = (&ongoing.journey, route.retry.as_ref());
     let request = mirror::copy(Request::from_parts(parts, body), &chain.mirrors);
@@ -286,9 +265,7 @@ async fn direct(mut ongoing: Ongoing, mut parts: Parts, body: Incoming) -> Respo
         let mut headers = std::mem::take(response.headers_mut());
         Hop::new(&headers).clean(&mut headers, |_| false);
         forward::add_via(&mut headers, response.version());
-        if let Some((route, _)) = ongoing.route() {
-            action::change(&mut headers, &route.response_headers);
-        }
+        ongoing.change_response(&mut headers);
         ongoing.recording.outcome.upstream_latency = Some(ongoing.recording.started.elapsed());
         return upgrade::switch(ongoing, headers, upstream);
     }
@@ -300,15 +277,14 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     let (mut parts, body) = response.into_parts();
     Hop::new(&parts.headers).clean(&mut parts.headers, |_| false);
     forward::add_via(&mut parts.headers, parts.version);
-    if let Some((route, _)) = ongoing.route() {
-        action::change(&mut parts.headers, &route.response_headers);
-    }
+    ongoing.change_response(&mut parts.headers);
     if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
+    parts.status = ongoing.arrival.told(parts.status);
     recording.outcome.status = Some(parts.status);
     recording.outcome.upstream_latency = Some(recording.started.elapsed());
     Response::from_parts(parts, ProxyBody::upstream(body, recording, deadline.map(Into::into)))
@@ -352,7 +328,7 @@ fn answer(
     close: bool,
 ) -> Response<ProxyBody> {
     recording.outcome.details = details;
-    let head = egress::response(head).unwrap_or_else(|_| internal_error());
+    let head = egress::response(head).unwrap_or_else(|_| local::internal_error());
     let framing = if bytes.is_empty() { Framing::None } else { Framing::Length(bytes.len() as u64) };
     let response = assemble(head, framing, arrival, close);
     recording.outcome.status = Some(response.status());
@@ -360,15 +336,11 @@ fn answer(
     response.map(|()| ProxyBody::full(bytes, recording))
 }
 
-fn internal_error() -> egress::ResponseHead {
-    egress::ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: http::HeaderMap::new() }
-}
-
 /// A response's head on its way to the client; its length is the one that the framing says.
 fn assemble(head: egress::ResponseHead, framing: Framing, arrival: &Arrival, close: bool) -> Response<()> {
     let mut response = Response::new(());
     let head_status = head.status;
-    *response.status_mut() = head.status;
+    *response.status_mut() = arrival.told(head.status);
     *response.headers_mut() = head.headers;
     // A 204 has no body and says no length (RFC 9110 §8.6).
     if let Framing::Length(length) = framing

@@ -1,6 +1,7 @@
 //! What routing looks at, from a request's checked head: one way for requests and for explanations of them. Pure.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
@@ -57,14 +58,15 @@ impl<'a> Normal<'a> {
         };
         Ok(Self { host, path, plain })
     }
-    /// What conditions are compared with.
-    pub(crate) fn view(&'a self, parts: &'a Parts) -> RequestView<'a> {
+    /// What conditions are compared with. `listener`: the configured address of the one that it came to.
+    pub(crate) fn view(&'a self, parts: &'a Parts, listener: SocketAddr) -> RequestView<'a> {
         RequestView {
             host: &self.host,
             path: self.plain.as_deref().unwrap_or(&self.path),
             query: parts.uri.query(),
             method: &parts.method,
             headers: &parts.headers,
+            listener,
         }
     }
 }

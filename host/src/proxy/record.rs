@@ -79,6 +79,8 @@ impl End {
 pub trait Recorder {
     /// A request has been routed, or found to have no route. [`Recorder::record`] follows.
     fn begin(&self, route: Option<&Rc<str>>);
+    /// A request that has begun is another route's from now on.
+    fn moved(&self, from: Option<&Rc<str>>, to: &Rc<str>);
     /// A client's connection was accepted. [`Recorder::closed`] follows.
     fn opened(&self);
     /// A client's connection is gone.
@@ -142,12 +144,19 @@ impl Recording {
         self.outcome.upstream = share.map(|share| Rc::clone(&share.name));
         self.recorder.begin(self.outcome.route.as_ref());
     }
+    /// The route has been chosen again.
+    pub(super) fn moved(&mut self, route: &RouteChain, share: Option<&Share>) {
+        self.recorder.moved(self.outcome.route.as_ref(), &route.name);
+        self.outcome.route = Some(Rc::clone(&route.name));
+        self.outcome.upstream = share.map(|share| Rc::clone(&share.name));
+    }
     /// The gateway answers by itself. What an upstream did wrong is the operator's business, the rest the client's.
     pub(super) fn refused(&mut self, error: &ProxyError) {
         self.outcome.reason = Some(error.reason());
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
         let (request_id, client, reason) = (&self.id, self.client.facts.remote, error.reason().as_str());
-        match error.reason().is_about_requests() {
+        // Over the memory limit every request is refused, and the log was told when that began.
+        match error.reason().is_about_requests() || error.reason() == Reason::MemoryLimit {
             true => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),
             false => tracing::warn!(%error, reason, %request_id, route, upstream, "Request failed."),
         }

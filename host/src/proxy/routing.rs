@@ -1,6 +1,7 @@
 //! Where a request goes: what two servers could read differently is refused, then one normal form chooses the route.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -23,11 +24,11 @@ pub(super) struct Routed {
     pub(super) path: Option<String>,
 }
 
-/// Checks, normalises and routes.
-pub(super) fn route(generation: &WorkerGeneration, parts: &Parts) -> Result<Routed, ProxyError> {
+/// Checks, normalises and routes. `listener`: the configured address of the one that it came to.
+pub(super) fn route(generation: &WorkerGeneration, parts: &Parts, listener: SocketAddr) -> Result<Routed, ProxyError> {
     let authority = normal::checked(parts, generation.config.limits.header_count)?;
     let normal = Normal::new(parts, &authority)?;
-    let view = normal.view(parts);
+    let view = normal.view(parts, listener);
     let route = generation.router.find(&view).filter(|route| *route < generation.routes.len());
     let share = route.and_then(|route| generation.routes[route].shares.next());
     let filters = route.map_or(&generation.unrouted, |route| &generation.routes[route].filters).select(&view);

@@ -5,6 +5,8 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Method, Version, header};
 
+use super::methods;
+
 /// Why a request is refused. The connection is closed after the answer, as its further bytes cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
@@ -82,7 +84,9 @@ fn target(parts: &Parts) -> Result<(), BadRequest> {
         None if uri.authority().is_some() => return Err(BadRequest::InvalidTarget),
         Some(_) | None => {}
     }
-    // `*` asks about the server as a whole, and there is no one server behind a gateway.
+    if methods::is_asterisk(parts) {
+        return Ok(());
+    }
     if uri.path().starts_with('/') && parts.method != Method::CONNECT { Ok(()) } else { Err(BadRequest::InvalidTarget) }
 }
 

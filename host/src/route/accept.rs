@@ -1,6 +1,7 @@
 //! Whether one request meets one condition. The router's index is a faster way to the same answer.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -19,6 +20,8 @@ pub struct RequestView<'a> {
     pub method: &'a Method,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// The configured address of the listener that it came to.
+    pub listener: SocketAddr,
 }
 
 impl Match {

@@ -2,10 +2,12 @@
 //!
 //! Precedence is the Kubernetes Gateway API's: exact host, longest host suffix, any host; then exact path, longest path
 //! prefix, regular expression, any path; then a method, most headers, most query parameters; then the order of the file.
+//! Listeners that a route names give it no precedence, as there.
 //! A route whose host is more specific but that refuses the request leaves it to the others.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::RequestView;
 use super::accept::has_prefix;
@@ -42,6 +44,16 @@ type Candidates = Vec<Candidate>;
 struct Candidate {
     route: usize,
     condition: Match,
+    /// Empty for all.
+    listeners: Box<[SocketAddr]>,
+}
+
+impl Candidate {
+    /// Whether a request that the index has led here is this route's.
+    fn accepts(&self, request: &RequestView<'_>) -> bool {
+        (self.listeners.is_empty() || self.listeners.contains(&request.listener))
+            && self.condition.accepts_rest(request)
+    }
 }
 
 impl Router {
@@ -50,7 +62,11 @@ impl Router {
     pub fn new(routes: &[Route]) -> Self {
         let mut router = Self::default();
         for (index, route) in routes.iter().enumerate() {
-            let candidate = Candidate { route: index, condition: route.matches.clone() };
+            let candidate = Candidate {
+                route: index,
+                condition: route.matches.clone(),
+                listeners: route.listeners.as_slice().into(),
+            };
             if route.matches.hosts.is_empty() {
                 router.any.add(candidate.clone());
             }
@@ -109,13 +125,13 @@ impl Paths {
             self.prefixes.get(prefix)
         });
         let first = |candidates: &Candidates| {
-            let taken = candidates.iter().find(|candidate| candidate.condition.accepts_rest(request));
+            let taken = candidates.iter().find(|candidate| candidate.accepts(request));
             taken.map(|candidate| candidate.route)
         };
         let regex = || {
             let accepts = |candidate: &&Candidate| {
                 let path = candidate.condition.path.as_ref();
-                path.is_none_or(|path| path.accepts(request.path)) && candidate.condition.accepts_rest(request)
+                path.is_none_or(|path| path.accepts(request.path)) && candidate.accepts(request)
             };
             self.regexes.iter().find(accepts).map(|candidate| candidate.route)
         };

@@ -1,4 +1,5 @@
-//! What outlives a request: shared data, queues, guests' metrics, windows, counters, key-values, the health of targets.
+//! What outlives a request: shared data, queues, guests' metrics, windows, counters, key-values, the health of targets,
+//! whether memory is short.
 //!
 //! In memory, bounded, shared by all workers. Nothing here knows wasm or HTTP, and no function blocks for longer than a
 //! map look-up. Durable or shared-by-a-fleet state is not kept here; it will come as a second backend of [`Store`].
@@ -6,6 +7,7 @@
 pub mod data;
 pub mod gcra;
 pub mod metrics;
+pub mod pressure;
 pub mod queue;
 mod scopes;
 pub mod store;
@@ -15,6 +17,7 @@ pub mod targets;
 pub use data::{SetError, SharedData};
 pub use gcra::Gcra;
 pub use metrics::{MetricError, MetricKind, Metrics};
+use pressure::Pressure;
 pub use queue::{QueueError, Queues};
 pub use store::Store;
 use targets::Health;
@@ -37,4 +40,6 @@ pub struct State {
     pub store: Store,
     /// How the targets of upstreams are.
     pub targets: Health,
+    /// Whether memory is short.
+    pub pressure: Pressure,
 }

@@ -11,9 +11,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue};
 
 use super::error::UpstreamError;
+use super::sticky::{Sticky, cookies};
 use super::target::Target;
 use super::turns::{self, Turn};
 use crate::config::balance::{Balance, HashKey};
@@ -31,6 +32,8 @@ pub(super) struct Balancer {
     /// Whether some get more than others.
     weighted: bool,
     next: Cell<usize>,
+    /// Keeps sessions at their targets.
+    sticky: Option<Sticky>,
     /// Some name has had no answer yet.
     pub(super) unanswered: bool,
     /// Why a name has no address, if one has none.
@@ -41,7 +44,7 @@ pub(super) struct Balancer {
 struct Place {
     turn: Turn,
     priority: u32,
-    /// Its name or address, hashed.
+    /// Its address, or what else it is known by, hashed.
     hash: u64,
     target: Rc<Target>,
 }
@@ -57,10 +60,7 @@ impl Balancer {
         let places = endpoints.all.iter().zip(targets).map(|(endpoint, target)| Place {
             turn: Turn::new(endpoint.weight),
             priority: endpoint.target.priority,
-            hash: match (endpoint.target.name(), endpoint.address) {
-                (Some(_), Some(address)) => hash(&address.to_string()),
-                _ => hash(&endpoint.target.to_string()),
-            },
+            hash: hash(&endpoint.identity()),
             target,
         });
         let priorities: BTreeSet<u32> = endpoints.all.iter().map(|endpoint| endpoint.target.priority).collect();
@@ -72,6 +72,10 @@ impl Balancer {
             priorities: priorities.into_iter().collect(),
             weighted: endpoints.all.iter().any(|endpoint| endpoint.weight != 1),
             next: Cell::new(next),
+            sticky: match &upstream.balance {
+                Balance::Cookie(cookie) => Some(Sticky::new(cookie, &upstream.name, &endpoints.all)),
+                _ => None,
+            },
             unanswered: endpoints.unanswered,
             problem: endpoints.problem.clone(),
         }
@@ -93,9 +97,23 @@ impl Balancer {
         let Balance::Hash(key) = &self.balance else { return None };
         match key {
             HashKey::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
-            HashKey::Cookie(name) => cookie(headers, name).map(|value| hash(value.as_bytes())),
+            HashKey::Cookie(name) => cookies(headers, name).next().map(|value| hash(value.as_bytes())),
             HashKey::Ip => client.map(|client| hash(&client)),
         }
+    }
+    /// Whether sessions are kept at their targets.
+    pub(super) fn is_sticky(&self) -> bool {
+        self.sticky.is_some()
+    }
+    /// The target that a request's session belongs to.
+    pub(super) fn home(&self, headers: &HeaderMap) -> Option<&Rc<Target>> {
+        let place = self.sticky.as_ref()?.home(headers)?;
+        self.places.get(place).map(|place| &place.target)
+    }
+    /// The field that makes a session belong to that target.
+    pub(super) fn session(&self, home: &Rc<Target>, secure: bool) -> Option<HeaderValue> {
+        let place = self.targets().position(|target| Rc::ptr_eq(target, home))?;
+        self.sticky.as_ref()?.field(place, secure).cloned()
     }
     /// The target whose turn it is, among those that were not tried; `None` when there is nobody left to ask.
     pub(super) fn choose(&self, key: Option<u64>, tried: &[Rc<Target>]) -> Option<&Rc<Target>> {
@@ -194,10 +212,4 @@ fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }

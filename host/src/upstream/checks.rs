@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
+use prost::Message;
 
 use super::target::Target;
 use super::{RequestBody, Upstream};
@@ -118,19 +119,41 @@ fn request(method: Method, path: &str, host: &str, body: RequestBody) -> Result<
     Ok(request)
 }
 
-/// `grpc.health.v1.HealthCheckRequest { service }` as one message of gRPC.
+/// `grpc.health.v1.HealthCheckRequest`
+#[derive(Message)]
+struct Question {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+/// The question about a service, as one message of gRPC.
 fn question(service: &str) -> RequestBody {
-    let name = service.as_bytes().get(..127).unwrap_or(service.as_bytes());
-    let mut message = Vec::new();
-    if !name.is_empty() {
-        message.extend([10, u8::try_from(name.len()).unwrap_or_default()]);
-        message.extend(name);
-    }
-    let mut framed = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap_or_default()];
+    let message = Question { service: service.to_owned() }.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     framed.extend(message);
     RequestBody::Full(Bytes::from(framed))
 }
 
 fn pause(interval: Duration) -> Duration {
     interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::{Question, RequestBody, question};
+
+    #[test]
+    fn a_service_is_asked_for_by_its_whole_name() {
+        for length in [0, 1, 127, 128, 255, 256, 20_000] {
+            let name = "s".repeat(length);
+            let RequestBody::Full(bytes) = question(&name) else { panic!("it is at hand") };
+            let (frame, message) = bytes.split_at(5);
+            assert_eq!(frame[0], 0, "it is not compressed");
+            assert_eq!(u32::from_be_bytes([frame[1], frame[2], frame[3], frame[4]]) as usize, message.len());
+            assert_eq!(Question::decode(message).unwrap().service, name);
+        }
+    }
 }

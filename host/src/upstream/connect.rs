@@ -14,8 +14,10 @@ use tracing::debug;
 use super::body::RequestBody;
 use super::error::UpstreamError;
 use super::executor::LocalExecutor;
+use super::shared::Shared;
 use super::tls::Tls;
 use crate::config::{self, Place};
+use crate::cork::Corked;
 use crate::state::targets::Endpoint;
 
 /// Most bytes that a response head, or one read of a body, may occupy.
@@ -23,8 +25,8 @@ const READ_BUFFER: usize = 256 * 1024;
 /// How often a shared HTTP/2 connection is probed while it is in use, so that a dead peer is noticed.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// A byte stream to a target: over the network, with TLS or without, or over a Unix socket.
-type Transport = Either<TcpStream, Either<Box<TlsStream<TcpStream>>, UnixStream>>;
+/// A byte stream to a target, with TLS or without.
+type Transport = Either<Corked, Box<TlsStream<Corked>>>;
 
 /// Who is connected to.
 pub(super) struct Peer<'a> {
@@ -52,7 +54,7 @@ pub(super) async fn http1(peer: &Peer<'_>) -> Result<http1::SendRequest<RequestB
 }
 
 /// Opens an HTTP/2 connection (prior knowledge on cleartext, ALPN on TLS).
-pub(super) async fn http2(peer: &Peer<'_>) -> Result<http2::SendRequest<RequestBody>, UpstreamError> {
+pub(super) async fn http2(peer: &Peer<'_>) -> Result<Shared, UpstreamError> {
     let transport = transport(peer, config::UpstreamProtocol::Http2).await?;
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -60,13 +62,14 @@ pub(super) async fn http2(peer: &Peer<'_>) -> Result<http2::SendRequest<RequestB
         .handshake(TokioIo::new(transport))
         .await
         .map_err(|error| failed(peer, error))?;
+    let (shared, connection) = Shared::new(sender, connection);
     let address = peer.endpoint.address;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             debug!(%error, ?address, "Upstream connection ended.");
         }
     });
-    Ok(sender)
+    Ok(shared)
 }
 
 /// Connects, and TLS where the target has it; then closes again.
@@ -84,10 +87,11 @@ async fn transport(peer: &Peer<'_>, protocol: config::UpstreamProtocol) -> Resul
         Place::Network { host, .. } => host,
         Place::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| failed(peer, error))?;
-            return Ok(Transport::Right(Either::Right(stream)));
+            return Ok(Transport::Left(Corked::of_unix(stream)));
         }
     };
     let (stream, _) = tcp(peer).await?;
+    let stream = Corked::new(stream);
     if !target.tls {
         return Ok(Transport::Left(stream));
     }
@@ -104,7 +108,7 @@ async fn transport(peer: &Peer<'_>, protocol: config::UpstreamProtocol) -> Resul
     if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(failed(peer, "the server does not offer HTTP/2"));
     }
-    Ok(Transport::Right(Either::Left(Box::new(stream))))
+    Ok(Transport::Right(Box::new(stream)))
 }
 
 /// Connects to the address.

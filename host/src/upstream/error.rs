@@ -65,6 +65,14 @@ pub enum UpstreamError {
         /// The upstream's name.
         upstream: String,
     },
+    /// A connection was to be switched to another protocol, and the upstream cannot.
+    #[error("{target}: cannot switch protocols: {why}")]
+    NotSwitched {
+        /// Host and port.
+        target: String,
+        /// What it lacks.
+        why: &'static str,
+    },
     /// The route's limit of one try passed.
     #[error("{upstream}: no response within the limit of one try")]
     TryTimeout {
@@ -85,6 +93,7 @@ impl UpstreamError {
             Self::Closed { .. }
             | Self::Invalid { .. }
             | Self::RequestBody { .. }
+            | Self::NotSwitched { .. }
             | Self::TryTimeout { .. }
             | Self::NoTarget { .. }
             | Self::TooMany { .. }

@@ -22,6 +22,8 @@ pub struct Journey {
     pub(super) tried: RefCell<Vec<Rc<Target>>>,
     /// The target whose answer is waited for.
     pub(super) under_way: Cell<Option<Rc<Target>>>,
+    /// The target that its session belongs to from now on.
+    pub(super) new_home: RefCell<Option<Rc<Target>>>,
 }
 
 impl Journey {
@@ -29,6 +31,9 @@ impl Journey {
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
         Self { client: Some(client), ..Self::default() }
+    }
+    pub(super) fn has_tried(&self, target: &Rc<Target>) -> bool {
+        self.tried.borrow().iter().any(|tried| Rc::ptr_eq(tried, target))
     }
 }
 

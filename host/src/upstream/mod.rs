@@ -15,6 +15,9 @@ mod names;
 mod pool;
 mod race;
 mod resolver;
+mod shared;
+mod sticky;
+mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -27,7 +30,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::net::TcpStream;
 
@@ -38,6 +41,7 @@ pub use error::UpstreamError;
 pub use executor::LocalExecutor;
 use journey::Admitted;
 pub use journey::{Held, InUse, Journey};
+pub use switch::Switch;
 pub use target::repeat;
 use target::{Target, Unsent};
 pub use tls::{Finding, Tls, TlsError};
@@ -194,9 +198,12 @@ impl Upstream {
             balancer = Box::pin(self.first_answers()).await;
         }
         let key = balancer.key(request.headers(), journey.client);
+        let home = balancer.home(request.headers());
         let mut failure = None;
         loop {
-            let mut chosen = balancer.choose(key, &journey.tried.borrow()).cloned();
+            // Whatever its weight and priority.
+            let at_home = home.filter(|home| home.health().is_usable() && !journey.has_tried(home));
+            let mut chosen = at_home.or_else(|| balancer.choose(key, &journey.tried.borrow())).cloned();
             if chosen.is_none() && failure.is_none() {
                 // The tries before this one have asked all of them; this one may have more luck.
                 journey.tried.borrow_mut().clear();
@@ -205,7 +212,8 @@ impl Upstream {
             let Some(mut target) = chosen else { return Err(failure.unwrap_or_else(|| self.nobody(&balancer))) };
             journey.tried.borrow_mut().push(Rc::clone(&target));
             journey.under_way.set(Some(Rc::clone(&target)));
-            if target.has_siblings() && !target.is_connected() {
+            // A session waits for its home rather than to move.
+            if at_home.is_none() && target.has_siblings() && !target.is_connected() {
                 let warm = |target: Rc<Target>| async move { target.warm().await };
                 target = match Box::pin(race::first(&balancer, target, key, &journey.tried, warm)).await {
                     Ok((connected, ())) => connected,
@@ -224,6 +232,8 @@ impl Upstream {
             match sent {
                 Ok(response) => {
                     self.answered(&balancer, &target, response.status());
+                    let is_new = balancer.is_sticky() && home.is_none_or(|home| !Rc::ptr_eq(home, &target));
+                    journey.new_home.replace(is_new.then_some(target));
                     let in_use = InUse { _active: active, _admitted: admitted };
                     // Without a body the exchange is over, unless the connection becomes a tunnel.
                     let over = response.body().is_end_stream() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -242,6 +252,15 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// The `set-cookie` by which the client's further requests come to the same target, when it has to be told. `secure`: the client
+    /// speaks TLS.
+    #[must_use]
+    pub fn session(&self, journey: &Journey, secure: bool) -> Option<HeaderValue> {
+        let home = journey.new_home.borrow();
+        let home = home.as_ref()?;
+        self.balancer().session(home, secure)
     }
 
     /// A request's time is up: the target that it waits for has failed it.

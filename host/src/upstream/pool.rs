@@ -6,11 +6,12 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::shared::Shared;
 
 /// Idle connections kept per target and worker; beyond it the oldest is closed.
 const MAX_IDLE: usize = 256;
@@ -30,7 +31,7 @@ pub(super) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
     sweeping: Cell<bool>,
     /// Held while the shared connection is being made, so that a burst makes one.
-    pub(super) shared: Mutex<Option<http2::SendRequest<RequestBody>>>,
+    pub(super) shared: Mutex<Option<Shared>>,
     /// When making it failed last, and why: whoever waited for it need not try again.
     pub(super) failed: RefCell<Option<(std::time::Instant, Rc<str>)>>,
 }

@@ -11,13 +11,15 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http2};
+use hyper::client::conn::TrySendError;
 use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
 use super::connect::{self, Peer};
 use super::error::UpstreamError;
 use super::pool::{Lease, Pool};
+use super::shared::Shared;
+use super::switch::Switch;
 use super::tls::Tls;
 use crate::config::{self, Place, UpstreamProtocol};
 use crate::state::targets::{Endpoint, TargetHealth};
@@ -107,6 +109,9 @@ impl Target {
     /// Sends a request over a pooled or a new connection, in the target's protocol.
     pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
         self.adapt(&mut request).map_err(|error| Unsent::lost(error.into()))?;
+        if let Some(switch) = request.extensions().get::<Switch>().cloned() {
+            return Box::pin(self.switch(request, &switch)).await;
+        }
         match self.protocol {
             // No request comes to an upstream for TCP but health checks: the configuration and callouts see to that.
             UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => self.send_http1(request).await,
@@ -114,12 +119,31 @@ impl Target {
         }
     }
 
+    /// The same for a request whose connection is to change its protocol. A 101 says that it has, whatever the target speaks.
+    async fn switch(
+        &self,
+        mut request: Request<RequestBody>,
+        switch: &Switch,
+    ) -> Result<Response<ResponseBody>, Unsent> {
+        if self.protocol == UpstreamProtocol::Http2 {
+            switch.ask_http2(&mut request);
+            return Ok(switch.answered_http2(self.send_http2(request).await?));
+        }
+        switch.ask_http1(&mut request);
+        let response = switch.answered_http1(self.send_http1(request).await?);
+        response.ok_or_else(|| Unsent::lost(self.not_switched("the answer does not fit the key")))
+    }
+
+    fn not_switched(&self, why: &'static str) -> UpstreamError {
+        UpstreamError::NotSwitched { target: self.name.clone(), why }
+    }
+
     /// Whether the next request needs no new connection.
     pub(super) fn is_connected(&self) -> bool {
         match self.protocol {
             UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => self.pool.has_ready(),
             UpstreamProtocol::Http2 => match self.pool.shared.try_lock() {
-                Ok(shared) => shared.as_ref().is_some_and(|sender| !sender.is_closed()),
+                Ok(shared) => shared.as_ref().is_some_and(|open| !open.sender.is_closed()),
                 Err(_) => false,
             },
         }
@@ -136,7 +160,7 @@ impl Target {
             UpstreamProtocol::Http2 => {
                 let since = Instant::now();
                 let mut shared = self.pool.shared.lock().await;
-                if shared.as_ref().is_none_or(http2::SendRequest::is_closed) {
+                if shared.as_ref().is_none_or(|open| open.sender.is_closed()) {
                     *shared = Some(self.connect_shared(since).await?);
                 }
             }
@@ -207,19 +231,22 @@ impl Target {
         loop {
             let since = Instant::now();
             let mut shared = self.pool.shared.lock().await;
-            let open = shared.take_if(|sender| !sender.is_closed());
+            let open = shared.take_if(|open| !open.sender.is_closed());
             let reused = open.is_some();
-            let mut sender = match open {
-                Some(sender) => sender,
+            let mut open = match open {
+                Some(open) => open,
                 None => match Box::pin(self.connect_shared(since)).await {
-                    Ok(sender) => sender,
+                    Ok(made) => made,
                     Err(error) => return Err(Unsent { error, request: Some(request) }),
                 },
             };
-            *shared = Some(sender.clone());
+            *shared = Some(open.clone());
             drop(shared);
+            if *request.method() == Method::CONNECT && !open.takes_connect().await {
+                return Err(Unsent::lost(self.not_switched("it does not offer an extended CONNECT")));
+            }
             let spare = if reused { repeat(&request) } else { None };
-            let error = match sender.try_send_request(request).await {
+            let error = match open.sender.try_send_request(request).await {
                 Ok(response) => return Ok(self.answered(response, None)),
                 Err(error) => error,
             };
@@ -236,7 +263,7 @@ impl Target {
     }
 
     /// Makes the one HTTP/2 connection. Whoever has waited for it since before it failed last has waited enough.
-    async fn connect_shared(&self, since: Instant) -> Result<http2::SendRequest<RequestBody>, UpstreamError> {
+    async fn connect_shared(&self, since: Instant) -> Result<Shared, UpstreamError> {
         if let Some((at, why)) = &*self.pool.failed.borrow()
             && *at >= since
         {
@@ -284,5 +311,8 @@ pub fn repeat(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
+    if let Some(switch) = request.extensions().get::<Switch>() {
+        copy.extensions_mut().insert(switch.clone());
+    }
     Some(copy)
 }

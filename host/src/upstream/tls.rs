@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{UpstreamTls, files};
@@ -52,7 +53,8 @@ impl Tls {
             }
         }
         let roots = Arc::new(roots);
-        Self::with(&roots, None).map_err(TlsError)
+        Self::with(&roots, None, Vec::new())
+            .map_err(|findings| TlsError(findings.into_iter().map(|(_, why)| why).collect()))
     }
 
     /// What an upstream's configuration says, and of the rest what is usual. Reads the files that it names.
@@ -67,18 +69,25 @@ impl Tls {
             let key = private_key(key).map_err(|message| findings.push(("key", message)));
             Some((certificate.ok()?, key.ok()?))
         });
+        let lists: Result<Vec<_>, String> = config.crl.iter().map(|path| revocations(path)).collect();
+        let lists = lists.map_err(|message| findings.push(("crl", message)));
         if !findings.is_empty() {
             return Err(findings);
         }
         let roots = roots.and_then(Result::ok).map_or_else(|| Arc::clone(&self.roots), Arc::new);
-        let made = Self::with(&roots, identity.flatten()).map_err(|message| vec![("key", message)])?;
+        let lists = lists.unwrap_or_default().concat();
+        let made = Self::with(&roots, identity.flatten(), lists)?;
         let server_name = config.server_name.clone().map(ServerName::try_from).transpose();
         let server_name = server_name.map_err(|error| vec![("server_name", error.to_string())])?;
         Ok(Self { server_name, ..made })
     }
 
-    fn with(roots: &Arc<RootCertStore>, identity: Option<Identity>) -> Result<Self, String> {
-        let mut http1 = client(roots, identity)?;
+    fn with(
+        roots: &Arc<RootCertStore>,
+        identity: Option<Identity>,
+        revoked: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut http1 = client(roots, identity, revoked)?;
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut http2 = http1.clone();
         http2.alpn_protocols = vec![b"h2".to_vec()];
@@ -90,15 +99,29 @@ impl Tls {
 /// A certificate with those that lead to its authority, and its key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn client(roots: &Arc<RootCertStore>, identity: Option<Identity>) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+fn client(
+    roots: &Arc<RootCertStore>,
+    identity: Option<Identity>,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<ClientConfig, Vec<Finding>> {
+    let provider = Arc::new(ring::default_provider());
+    // As for clients' certificates: a list that has expired says nothing, and what nothing is known of is refused.
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&provider))
+        .with_crls(revoked)
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(_) => vec![("crl", error.to_string())],
+            error => vec![("ca", error.to_string())],
+        })?;
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(Arc::clone(roots));
+        .map_err(|error| vec![("key", error.to_string())])?
+        .with_webpki_verifier(verifier);
     match identity {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
-            builder.with_client_auth_cert(chain, key).map_err(|error| format!("does not fit: {error}"))
+            builder.with_client_auth_cert(chain, key).map_err(|error| vec![("key", format!("does not fit: {error}"))])
         }
     }
 }
@@ -113,6 +136,10 @@ fn roots(path: &Path) -> Result<RootCertStore, String> {
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     files::certificates(&files::read(path)?)
+}
+
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    files::revocations(&files::read_revocations(path)?)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

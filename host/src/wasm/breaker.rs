@@ -11,7 +11,7 @@ use super::limits::{DEATHS, HELD_OFF_FIRST, HELD_OFF_LONGEST, HELD_OFF_RETRIES, 
 use crate::filter::{Fault, FaultKind};
 use crate::observe::FilterLedger;
 
-/// Counts the deaths of one filter entry's instances on one worker.
+/// Counts the deaths of one VM's instances on one worker.
 #[derive(Default)]
 pub(super) struct Breaker {
     /// Instances that died in a row without having served a stream to its end, and how many of them never started.
@@ -26,19 +26,25 @@ pub(super) struct Breaker {
 struct HeldOff {
     until: Instant,
     fault: Fault,
-    ledger: Arc<FilterLedger>,
+    /// Those of the entries that share the instance.
+    ledgers: Vec<Arc<FilterLedger>>,
 }
 
 impl Drop for HeldOff {
     fn drop(&mut self) {
-        self.ledger.held_off(-1);
+        self.ledgers.iter().for_each(|ledger| ledger.held_off(-1));
     }
 }
 
 impl Breaker {
     /// An instance has died, or did not start. `served`: it had served a stream to its end. Answers for how long no other
     /// one will be made, when that begins now.
-    pub(super) fn died(&mut self, fault: &Fault, served: bool, ledger: &Arc<FilterLedger>) -> Option<Duration> {
+    pub(super) fn died(
+        &mut self,
+        fault: &Fault,
+        served: bool,
+        ledgers: impl Iterator<Item = Arc<FilterLedger>>,
+    ) -> Option<Duration> {
         if served {
             *self = Self::default();
         }
@@ -56,9 +62,8 @@ impl Breaker {
         self.trips = self.trips.saturating_add(1);
         self.deaths = DEATHS - HELD_OFF_RETRIES;
         self.failed_starts = START_FAILURES - 1;
-        ledger.held_off(1);
-        self.held_off =
-            Some(HeldOff { until: Instant::now() + period, fault: fault.clone(), ledger: Arc::clone(ledger) });
+        let ledgers: Vec<_> = ledgers.inspect(|ledger| ledger.held_off(1)).collect();
+        self.held_off = Some(HeldOff { until: Instant::now() + period, fault: fault.clone(), ledgers });
         Some(period)
     }
     /// The last death, while it is too early for another instance.

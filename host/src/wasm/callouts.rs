@@ -2,14 +2,16 @@
 //! has a unary gRPC call, a message or the status of its failure; a gRPC stream has events up to its close.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use wasmtime::Store;
 
 use super::exports::Exports;
-use super::host_state::{HostState, ROOT_CONTEXT};
+use super::host_state::HostState;
 use super::hostcalls::Status;
 use super::limits::CALLOUTS;
+use super::roots::Root;
 use crate::filter::{Callout, CalloutRefused, CalloutReply, Callouts, GrpcCall, GrpcEvent, GrpcStream, Name};
 
 /// gRPC's INTERNAL: a unary call that succeeds without a message.
@@ -45,7 +47,8 @@ pub(super) enum Incoming {
 /// The open calls of one instance.
 #[derive(Default)]
 pub(super) struct Calls {
-    open: BTreeMap<u32, Call>,
+    /// With the root contexts that they belong to.
+    open: BTreeMap<u32, (Rc<Root>, Call)>,
     /// The number given last, and whether numbers have come round.
     last: u32,
     again: bool,
@@ -66,11 +69,11 @@ impl Calls {
             }
         }
     }
-    /// An open gRPC call for its guest to act on. `None` when it has ended, which the guest may not know yet.
+    /// An open gRPC call of a root context for its guest to act on. `None` when it has ended, which the guest may not know yet.
     ///
     /// # Errors
-    /// The token is of another kind, or was never given.
-    pub(super) fn grpc(&mut self, token: u32) -> Result<Option<&mut Call>, Status> {
+    /// The token is of another kind, was never given, or is that of another root context.
+    pub(super) fn grpc(&mut self, root: &Rc<Root>, token: u32) -> Result<Option<&mut Call>, Status> {
         let kind = token & ((1 << KIND_BITS) - 1);
         if kind != Kind::Unary as u32 && kind != Kind::Stream as u32 {
             return Err(Status::BadArgument);
@@ -79,7 +82,14 @@ impl Calls {
         if number == 0 || (number > self.last && !self.again) {
             return Err(Status::NotFound);
         }
-        Ok(self.open.get_mut(&token))
+        match self.open.get_mut(&token) {
+            Some((owner, _)) if !Rc::ptr_eq(owner, root) => Err(Status::NotFound),
+            open => Ok(open.map(|(_, call)| call)),
+        }
+    }
+    /// The root context that an open call belongs to.
+    pub(super) fn root(&self, token: u32) -> Option<Rc<Root>> {
+        self.open.get(&token).map(|(root, _)| Rc::clone(root))
     }
     /// Forgets a call; its events end, and an open gRPC call is reset.
     pub(super) fn remove(&mut self, token: u32) {
@@ -90,9 +100,10 @@ impl Calls {
 /// Starts a call; the token is the guest's name for it.
 pub(super) fn start(host: &mut HostState, call: Callout) -> Result<u32, Status> {
     granted(host, &call.upstream).map_err(|()| Status::BadArgument)?;
-    let filter = host.spec.name.clone();
+    let root = Rc::clone(host.effective.root());
+    let filter = &*root.spec.name;
     if [Name::Method, Name::Path, Name::Authority].iter().any(|name| call.headers.get(name).is_none()) {
-        tracing::warn!(filter = &*filter, "A filter's call has no :method, :path or :authority.");
+        tracing::warn!(filter, "A filter's call has no :method, :path or :authority.");
         return Err(Status::BadArgument);
     }
     let token = issue(host, Kind::Http)?;
@@ -102,14 +113,14 @@ pub(super) fn start(host: &mut HostState, call: Callout) -> Result<u32, Status> 
             running.answer(token, Incoming::Http(reply));
         }
     };
-    match host.callouts.start(call, Box::new(done)) {
+    match root.callouts.start(call, Box::new(done)) {
         Ok(()) => {
-            host.calls.open.insert(token, Call::Http);
+            host.calls.open.insert(token, (root, Call::Http));
             Ok(token)
         }
         Err(CalloutRefused::TooMany) => Err(Status::InternalFailure),
         Err(refused) => {
-            tracing::warn!(filter = &*filter, %refused, "A filter's call was refused.");
+            tracing::warn!(filter, %refused, "A filter's call was refused.");
             Err(Status::BadArgument)
         }
     }
@@ -118,6 +129,7 @@ pub(super) fn start(host: &mut HostState, call: Callout) -> Result<u32, Status> 
 /// Opens a gRPC call. With a message it is a unary one: that message is sent, and one answer comes.
 pub(super) fn open_grpc(host: &mut HostState, call: GrpcCall, message: Option<&[u8]>) -> Result<u32, Status> {
     granted(host, &call.upstream).map_err(|()| Status::ParseFailure)?;
+    let root = Rc::clone(host.effective.root());
     let token = issue(host, if message.is_some() { Kind::Unary } else { Kind::Stream })?;
     let running = host.running.clone();
     let tell = move |event| {
@@ -126,7 +138,7 @@ pub(super) fn open_grpc(host: &mut HostState, call: GrpcCall, message: Option<&[
         }
     };
     let events: Box<dyn FnMut(GrpcEvent)> = if message.is_some() { unary(tell) } else { Box::new(tell) };
-    let stream = host.callouts.open_grpc(call, events).and_then(|mut stream| match message {
+    let stream = root.callouts.open_grpc(call, events).and_then(|mut stream| match message {
         None => Ok(Call::Stream(stream)),
         Some(message) if stream.send(message) => {
             stream.close();
@@ -136,12 +148,12 @@ pub(super) fn open_grpc(host: &mut HostState, call: GrpcCall, message: Option<&[
     });
     match stream {
         Ok(call) => {
-            host.calls.open.insert(token, call);
+            host.calls.open.insert(token, (root, call));
             Ok(token)
         }
         Err(CalloutRefused::TooMany) => Err(Status::InternalFailure),
         Err(refused) => {
-            tracing::warn!(filter = &*host.spec.name, %refused, "A filter's gRPC call was refused.");
+            tracing::warn!(filter = &*root.spec.name, %refused, "A filter's gRPC call was refused.");
             let unknown = refused == CalloutRefused::UnknownUpstream;
             Err(if unknown { Status::ParseFailure } else { Status::InternalFailure })
         }
@@ -150,9 +162,11 @@ pub(super) fn open_grpc(host: &mut HostState, call: GrpcCall, message: Option<&[
 
 /// Ends a gRPC stream whose upstream does not take what the guest sends; told when the callback that runs has returned.
 pub(super) fn overrun(host: &mut HostState, token: u32) {
-    let name = &*host.spec.name;
     if host.log.may_warn() {
-        tracing::warn!(filter = name, "A filter sends faster over gRPC than its upstream reads; the stream was ended.");
+        tracing::warn!(
+            filter = &*host.spec().name,
+            "A filter sends faster over gRPC than its upstream reads; the stream was ended."
+        );
     }
     if let Some(running) = host.running.upgrade() {
         let close = GrpcEvent::Close(RESOURCE_EXHAUSTED, "the upstream does not take the messages".to_owned());
@@ -162,19 +176,19 @@ pub(super) fn overrun(host: &mut HostState, token: u32) {
 
 /// Least privilege: a filter calls what its entry grants.
 fn granted(host: &mut HostState, upstream: &str) -> Result<(), ()> {
-    if host.spec.upstreams.contains(upstream) {
+    if host.spec().upstreams.contains(upstream) {
         return Ok(());
     }
     if host.log.may_warn() {
         let upstream = super::log::printable(upstream.as_bytes(), 64).into_owned();
-        tracing::warn!(filter = &*host.spec.name, upstream, "A filter calls an upstream that it was not granted.");
+        tracing::warn!(filter = &*host.spec().name, upstream, "A filter calls an upstream that it was not granted.");
     }
     Err(())
 }
 
 fn issue(host: &mut HostState, kind: Kind) -> Result<u32, Status> {
-    // Before it exists, the root context could not be told the answer.
-    if !host.root_created {
+    // While it does not live, the root context could not be told the answer.
+    if !host.effective.root().lives.get() {
         return Err(Status::InternalFailure);
     }
     host.calls.issue(kind).ok_or(Status::InternalFailure)
@@ -207,17 +221,17 @@ impl Incoming {
     }
 }
 
-/// Tells the guest what came back. Nothing is told of a call that it has cancelled.
+/// Tells a root context, which is named by its id, what came back. Nothing is told of a call that it has cancelled.
 pub(super) fn deliver(
     exports: &Exports,
     store: &mut Store<HostState>,
-    token: u32,
+    (root, token): (u32, u32),
     incoming: Incoming,
 ) -> wasmtime::Result<()> {
     let host = store.data_mut();
     let last = match (&incoming, host.calls.open.get(&token)) {
         (_, None) => return Ok(()),
-        (Incoming::Http(_) | Incoming::Grpc(GrpcEvent::Close(..)), _) | (_, Some(Call::Unary { .. })) => true,
+        (Incoming::Http(_) | Incoming::Grpc(GrpcEvent::Close(..)), _) | (_, Some((_, Call::Unary { .. }))) => true,
         _ => false,
     };
     if last {
@@ -228,7 +242,7 @@ pub(super) fn deliver(
             let sizes = (count(reply.headers.len()), count(reply.body.len()), count(reply.trailers.len()));
             host.answer = Some(incoming);
             if let Some(response) = &exports.http_call_response {
-                response.call(&mut *store, (ROOT_CONTEXT, token, sizes.0, sizes.1, sizes.2))?;
+                response.call(&mut *store, (root, token, sizes.0, sizes.1, sizes.2))?;
             }
             store.data_mut().answer = None;
             return Ok(());
@@ -240,7 +254,7 @@ pub(super) fn deliver(
     };
     host.answer = Some(incoming);
     if let Some(callback) = callback {
-        callback.call(&mut *store, (ROOT_CONTEXT, token, size))?;
+        callback.call(&mut *store, (root, token, size))?;
     }
     store.data_mut().answer = None;
     Ok(())

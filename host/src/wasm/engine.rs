@@ -60,7 +60,7 @@ impl Engine {
             .map_err(|error| PluginError(format!("the clock of deadlines does not start: {error}")))?;
         Ok(Self { inner, cache: None })
     }
-    /// The same engine, which keeps what it compiles, and looks there first.
+    /// The same engine, which looks there first for what it is to compile.
     #[must_use]
     pub fn with_cache(self, cache: Option<CompileCache>) -> Self {
         Self { cache, ..self }
@@ -71,6 +71,13 @@ impl Engine {
     /// Not a module, not a Proxy-Wasm plugin.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, PluginError> {
         module::load(&self.inner, name, bytes, self.cache.as_ref())
+    }
+    /// Keeps what was compiled for the next time, where it was not taken from there. That takes milliseconds, so it is done when
+    /// nobody waits any more.
+    pub fn keep(&self, plugin: &Plugin) {
+        if let Some(cache) = self.cache.as_ref().filter(|_| !plugin.kept) {
+            cache.keep(&self.inner, &plugin.digest, plugin.code.module());
+        }
     }
 }
 

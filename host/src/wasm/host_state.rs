@@ -13,14 +13,11 @@ use super::callouts::{Calls, Incoming};
 use super::engine::Deadline;
 use super::limits::{METRICS, MemoryLimit, QUEUES};
 use super::log::{GuestLog, LogLevel, Speaker};
-use super::queues::QueueEvents;
+use super::roots::{Root, Roots};
 use super::running::Running;
 use crate::filter::tcp::TcpStage;
-use crate::filter::{Callouts, Fault, Stage};
+use crate::filter::{Fault, Stage};
 use crate::state::State;
-
-/// Id of the root context. Streams count on from here.
-pub(super) const ROOT_CONTEXT: u32 = 1;
 
 /// What a stream context serves.
 pub(super) enum Subject {
@@ -31,6 +28,8 @@ pub(super) enum Subject {
 /// A stream context.
 pub(super) struct Stream {
     pub(super) id: u32,
+    /// Its parent.
+    pub(super) root: Rc<Root>,
     pub(super) subject: Subject,
     /// A fault that the filter reported itself; its instance lives on.
     pub(super) reported: RefCell<Option<Fault>>,
@@ -70,15 +69,29 @@ impl Stream {
 /// The context that hostcalls act on.
 #[derive(Clone)]
 pub(super) enum Effective {
-    Root,
+    Root(Rc<Root>),
     Stream(Rc<Stream>),
 }
 
 impl Effective {
+    /// Its id.
     pub(super) fn context(&self) -> u32 {
         match self {
-            Self::Root => ROOT_CONTEXT,
+            Self::Root(root) => root.id,
             Self::Stream(stream) => stream.id,
+        }
+    }
+    /// Itself, or its parent.
+    pub(super) fn root(&self) -> &Rc<Root> {
+        match self {
+            Self::Root(root) => root,
+            Self::Stream(stream) => &stream.root,
+        }
+    }
+    pub(super) fn stream(&self) -> Option<&Rc<Stream>> {
+        match self {
+            Self::Root(_) => None,
+            Self::Stream(stream) => Some(stream),
         }
     }
 }
@@ -93,14 +106,25 @@ pub(super) enum Purpose {
 }
 
 /// What a callback asks of the host, done when it has returned.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Left {
-    /// A new tick period; `Some(None)` stops the timer.
-    pub(super) tick: Option<Option<Duration>>,
+    /// New tick periods of root contexts; `None` stops the timer. One each.
+    pub(super) ticks: Vec<(Rc<Root>, Option<Duration>)>,
     /// Contexts that called `proxy_done`.
     pub(super) done: Vec<u32>,
-    /// A queue was registered: its events must be waited for.
-    pub(super) listens: bool,
+    /// Root contexts that registered a queue: its events must be waited for.
+    pub(super) listens: Vec<Rc<Root>>,
+}
+
+impl Left {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ticks.is_empty() && self.done.is_empty() && self.listens.is_empty()
+    }
+    /// What a root context asked for last counts.
+    pub(super) fn tick(&mut self, root: &Rc<Root>, period: Option<Duration>) {
+        self.ticks.retain(|(asked, _)| !Rc::ptr_eq(asked, root));
+        self.ticks.push((Rc::clone(root), period));
+    }
 }
 
 /// Data of an instance's store.
@@ -109,20 +133,18 @@ pub(super) struct HostState {
     pub(super) memory: Option<Memory>,
     /// Set likewise; taken while it runs.
     pub(super) allocate: Option<TypedFunc<u32, u32>>,
-    pub(super) spec: Arc<FilterSpec>,
+    pub(super) roots: Rc<Roots>,
     pub(super) services: Arc<State>,
-    pub(super) callouts: Rc<dyn Callouts>,
     pub(super) purpose: Purpose,
     /// The instance as events reach it; nothing for a canary.
     pub(super) running: Weak<Running>,
     pub(super) created: Instant,
-    /// The root context exists, so events can be told to it.
-    pub(super) root_created: bool,
     pub(super) memory_limit: MemoryLimit,
     pub(super) log: GuestLog,
     pub(super) metrics: Handles,
     pub(super) queues: Handles,
-    pub(super) queue_events: Arc<QueueEvents>,
+    /// Those of the queues that belong to other VMs, with the names of these.
+    pub(super) queues_of_others: BTreeMap<u32, Box<str>>,
     /// Callouts whose answer is still to come.
     pub(super) calls: Calls,
     pub(super) streams: BTreeMap<u32, Rc<Stream>>,
@@ -140,56 +162,47 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(
-        spec: Arc<FilterSpec>,
-        services: Arc<State>,
-        callouts: Rc<dyn Callouts>,
-        purpose: Purpose,
-        running: Weak<Running>,
-    ) -> Self {
+    pub(super) fn new(roots: Rc<Roots>, services: Arc<State>, purpose: Purpose, running: Weak<Running>) -> Self {
+        let first = roots.first();
         Self {
             memory: None,
             allocate: None,
-            memory_limit: MemoryLimit::new(spec.memory),
-            deadline: Deadline::new(spec.deadline),
-            spec,
+            memory_limit: MemoryLimit::new(first.spec.memory),
+            deadline: first.deadline,
+            effective: Effective::Root(Rc::clone(first)),
+            next_context: roots.last_id(),
+            roots,
             services,
-            callouts,
             purpose,
             running,
             created: Instant::now(),
-            root_created: false,
             log: GuestLog::default(),
             metrics: Handles::new(METRICS),
             queues: Handles::new(QUEUES),
-            queue_events: Arc::default(),
+            queues_of_others: BTreeMap::new(),
             calls: Calls::default(),
             streams: BTreeMap::new(),
-            next_context: ROOT_CONTEXT,
-            effective: Effective::Root,
             finishing: false,
             answer: None,
             left: Left::default(),
             scratch: Vec::new(),
         }
     }
+    /// The entry for which hostcalls act, and by which they are granted or refused.
+    pub(super) fn spec(&self) -> &FilterSpec {
+        &self.effective.root().spec
+    }
     /// What shared data and queues are filed under: all uses of one plugin share them, unless the configuration says otherwise.
     pub(super) fn vm_id(&self) -> &str {
-        &self.spec.vm.id
+        &self.spec().vm.id
     }
     /// The stage of the request that hostcalls act on.
     pub(super) fn stage(&self) -> Option<&Stage> {
-        match &self.effective {
-            Effective::Root => None,
-            Effective::Stream(stream) => stream.stage(),
-        }
+        self.effective.stream()?.stage()
     }
     /// The stage of the TCP connection that hostcalls act on.
     pub(super) fn tcp(&self) -> Option<&TcpStage> {
-        match &self.effective {
-            Effective::Root => None,
-            Effective::Stream(stream) => stream.tcp(),
-        }
+        self.effective.stream()?.tcp()
     }
     /// As [`HostState::tcp`], while the connection can still be resumed or closed.
     pub(super) fn live_tcp(&self) -> Option<&TcpStage> {
@@ -199,14 +212,18 @@ impl HostState {
     pub(super) fn live_stage(&self) -> Option<&Stage> {
         self.stage().filter(|_| !self.finishing)
     }
-    /// The stream of that context id.
-    pub(super) fn stream(&self, context: u32) -> Option<Rc<Stream>> {
-        self.streams.get(&context).cloned()
+    /// The context of that id, if it lives.
+    pub(super) fn context(&self, id: u32) -> Option<Effective> {
+        match self.roots.get(id) {
+            Some(root) => root.lives.get().then(|| Effective::Root(Rc::clone(root))),
+            None => self.streams.get(&id).cloned().map(Effective::Stream),
+        }
     }
     /// A new stream context, with an id that this instance has not had before.
-    pub(super) fn open_stream(&mut self, subject: Subject) -> Option<Rc<Stream>> {
+    pub(super) fn open_stream(&mut self, root: &Rc<Root>, subject: Subject) -> Option<Rc<Stream>> {
         self.next_context = self.next_context.checked_add(1)?;
-        let stream = Rc::new(Stream { id: self.next_context, subject, reported: RefCell::default() });
+        let root = Rc::clone(root);
+        let stream = Rc::new(Stream { id: self.next_context, root, subject, reported: RefCell::default() });
         self.streams.insert(stream.id, Rc::clone(&stream));
         Some(stream)
     }
@@ -220,36 +237,31 @@ impl HostState {
     }
     /// The callback has returned.
     pub(super) fn end(&mut self) {
-        let speaker = speaker(&self.spec, &self.effective);
-        self.log.end(speaker);
-        self.effective = Effective::Root;
+        self.log.end(speaker(&self.effective));
+        self.effective = Effective::Root(Rc::clone(self.roots.first()));
     }
     /// A line from the guest.
     pub(super) fn log(&mut self, level: LogLevel, text: &[u8]) {
-        self.log.line(level, text, speaker(&self.spec, &self.effective));
+        self.log.line(level, text, speaker(&self.effective));
     }
     /// Output of the guest.
     pub(super) fn write_output(&mut self, error: bool, bytes: &[u8]) {
-        self.log.write(error, bytes, speaker(&self.spec, &self.effective));
+        self.log.write(error, bytes, speaker(&self.effective));
     }
     /// A filter changes what has gone on already, or has not come yet. Said once per plugin: it would do so for every
     /// request.
     pub(super) fn late_write(&self, what: &str) {
-        if self.spec.plugin.first_late_write() {
+        if self.spec().plugin.first_late_write() {
             tracing::warn!(
-                filter = &*self.spec.name,
+                filter = &*self.spec().name,
                 "A filter changes {what} when it does not hold it; this is ignored, and said only once."
             );
         }
     }
 }
 
-fn speaker<'a>(spec: &'a FilterSpec, effective: &'a Effective) -> Speaker<'a> {
-    let request = match effective {
-        Effective::Root => None,
-        Effective::Stream(stream) => Some(stream.name()),
-    };
-    Speaker { filter: &spec.name, request }
+fn speaker(effective: &Effective) -> Speaker<'_> {
+    Speaker { filter: &effective.root().spec.name, request: effective.stream().map(|stream| stream.name()) }
 }
 
 /// Ids as one instance knows them, for things that the process numbers: a guest can only name what it was given.

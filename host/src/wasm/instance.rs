@@ -6,46 +6,57 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
+use super::FilterSpec;
 use super::engine::{Deadline, watch_deadlines};
 use super::epochs;
 use super::exports::{self, Exports};
 use super::fault::{self, Exit};
-use super::host_state::{Effective, HostState, Left, ROOT_CONTEXT};
+use super::host_state::{Effective, HostState, Left};
 use super::limits::STARTUP_DEADLINE;
+use super::roots::Root;
 use crate::filter::{Fault, FaultKind};
 
 /// A started instance.
 pub(super) struct Instance {
     store: Store<HostState>,
     exports: Exports,
-    deadline: Deadline,
+}
+
+/// An instance that does not start, and the entry that is to blame.
+pub(super) struct NotStarted {
+    pub(super) spec: Arc<FilterSpec>,
+    pub(super) fault: Fault,
 }
 
 impl Instance {
-    /// Makes an instance and starts it: `_initialize` (or `_start`) and `main`, then for the root context
+    /// Makes an instance and starts it: `_initialize` (or `_start`) and `main`, then for each root context in turn
     /// `on_context_create`, `on_vm_start` and `on_configure`.
     ///
     /// # Errors
     /// What the guest said or died of; the instance is gone.
-    pub(super) fn start(host: HostState) -> Result<Self, Fault> {
-        let spec = host.spec.clone();
-        let code = &spec.plugin.code;
+    pub(super) fn start(host: HostState) -> Result<Self, NotStarted> {
+        let roots = Rc::clone(&host.roots);
+        let first = Effective::Root(Rc::clone(roots.first()));
+        let code = &roots.first().spec.plugin.code;
         let mut store = Store::new(code.module().engine(), host);
         store.limiter(|host| &mut host.memory_limit);
         watch_deadlines(&mut store);
-        let startup = Deadline::new(STARTUP_DEADLINE.max(spec.deadline));
-        let instance = guard(&mut store, startup, Effective::Root, "instantiation", |store| code.instantiate(store))
-            .map_err(start_fault)?;
+        let startup = startup_deadline(&first);
+        let instance = guard(&mut store, startup, first.clone(), "instantiation", |store| code.instantiate(store))
+            .map_err(|fault| NotStarted::of(&first, fault))?;
         let (memory, allocate) = exports::memory(&instance, &mut store);
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
         let exports = Exports::new(&instance, &mut store);
-        let mut started = Self { store, exports, deadline: startup };
-        started.initialise(&instance).and_then(|()| started.configure()).map_err(start_fault)?;
-        started.deadline = Deadline::new(spec.deadline);
+        let mut started = Self { store, exports };
+        started.initialise(&instance, &first).map_err(|fault| NotStarted::of(&first, fault))?;
+        for root in roots.iter() {
+            let context = Effective::Root(Rc::clone(root));
+            started.configure(root, &context).map_err(|fault| NotStarted::of(&context, fault))?;
+        }
         Ok(started)
     }
-    fn initialise(&mut self, instance: &wasmtime::Instance) -> Result<(), Fault> {
+    fn initialise(&mut self, instance: &wasmtime::Instance, root: &Effective) -> Result<(), Fault> {
         let mut has = |name: &str| instance.get_func(&mut self.store, name).is_some();
         let main = if has("main") { "main" } else { "__main_void" };
         let names: &[&str] = if has("_initialize") { &["_initialize", main] } else { &["_start"] };
@@ -54,7 +65,7 @@ impl Instance {
             let entry = exports::find::<(), ()>(instance, store, name);
             let main = exports::find::<(u32, u32), u32>(instance, store, name);
             let main_void = exports::find::<(), u32>(instance, store, name);
-            self.call(Effective::Root, name, |_, store| {
+            self.call_starting(root, name, |_, store| {
                 let outcome = if let Some(entry) = entry {
                     entry.call(store, ())
                 } else if let Some(main) = main {
@@ -70,20 +81,21 @@ impl Instance {
         }
         Ok(())
     }
-    fn configure(&mut self) -> Result<(), Fault> {
-        self.call(Effective::Root, "proxy_on_context_create", |exports, store| {
-            store.data_mut().root_created = true;
-            exports.context_create.as_ref().map_or(Ok(()), |create| create.call(store, (ROOT_CONTEXT, 0)))
+    fn configure(&mut self, root: &Root, context: &Effective) -> Result<(), Fault> {
+        let (id, spec) = (root.id, &root.spec);
+        root.lives.set(true);
+        self.call_starting(context, "proxy_on_context_create", |exports, store| {
+            exports.context_create.as_ref().map_or(Ok(()), |create| create.call(store, (id, 0)))
         })?;
         let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let spec = Arc::clone(&self.store.data().spec);
-        let started = self.call(Effective::Root, "proxy_on_vm_start", |exports, store| {
-            exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (ROOT_CONTEXT, length(&spec.vm.config))))
+        let size = length(&spec.vm.config);
+        let started = self.call_starting(context, "proxy_on_vm_start", |exports, store| {
+            exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (id, size)))
         })?;
         self.accepted(started, "proxy_on_vm_start")?;
         let size = length(&spec.config);
-        let configured = self.call(Effective::Root, "proxy_on_configure", |exports, store| {
-            exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (ROOT_CONTEXT, size)))
+        let configured = self.call_starting(context, "proxy_on_configure", |exports, store| {
+            exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (id, size)))
         })?;
         self.accepted(configured, "proxy_on_configure")
     }
@@ -95,6 +107,16 @@ impl Instance {
         let detail = said.unwrap_or_else(|| format!("{callback} answered false and said nothing"));
         Err(Fault { kind: FaultKind::Start, detail: Rc::from(detail) })
     }
+    /// Makes one callback while the instance starts, which may take longer.
+    fn call_starting<R>(
+        &mut self,
+        context: &Effective,
+        callback: &str,
+        run: impl FnOnce(&Exports, &mut Store<HostState>) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        let (exports, deadline) = (&self.exports, startup_deadline(context));
+        guard(&mut self.store, deadline, context.clone(), callback, |store| run(exports, store))
+    }
     /// Makes one callback.
     ///
     /// # Errors
@@ -105,8 +127,8 @@ impl Instance {
         callback: &str,
         run: impl FnOnce(&Exports, &mut Store<HostState>) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
-        let exports = &self.exports;
-        guard(&mut self.store, self.deadline, context, callback, |store| run(exports, store))
+        let (exports, deadline) = (&self.exports, context.root().deadline);
+        guard(&mut self.store, deadline, context, callback, |store| run(exports, store))
     }
     pub(super) fn host(&mut self) -> &mut HostState {
         self.store.data_mut()
@@ -114,13 +136,18 @@ impl Instance {
     /// What the last callback asks of the host, if anything.
     pub(super) fn take_left(&mut self) -> Option<Left> {
         let left = &mut self.store.data_mut().left;
-        let nothing = left.tick.is_none() && left.done.is_empty() && !left.listens;
-        (!nothing).then(|| std::mem::take(left))
+        (!left.is_empty()).then(|| std::mem::take(left))
     }
 }
 
-fn start_fault(fault: Fault) -> Fault {
-    Fault { kind: FaultKind::Start, ..fault }
+impl NotStarted {
+    fn of(context: &Effective, fault: Fault) -> Self {
+        Self { spec: Arc::clone(&context.root().spec), fault: Fault { kind: FaultKind::Start, ..fault } }
+    }
+}
+
+fn startup_deadline(context: &Effective) -> Deadline {
+    Deadline::new(STARTUP_DEADLINE.max(context.root().spec.deadline))
 }
 
 /// Runs guest code: deadline before, tidying after, and whatever goes wrong, a panic of the host included, as a fault.

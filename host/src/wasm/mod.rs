@@ -5,8 +5,9 @@
 //! | `engine`, `epochs`, `module`, `cache`, `manifest`, `exports` | bytes → a compiled `Plugin`, checked |
 //! | `instance`, `host_state`, `limits`, `fault` | one instance: started, called, bounded, ended |
 //! | `memory`, `pairs`, `log`, `hostcalls` | what a guest may ask for |
-//! | `running`, `timers`, `queues`, `callouts` | an instance at work and the events that reach it |
-//! | `contexts`, `connections`, `filter`, `breaker` | what the chain sees of it, and what it becomes when it dies |
+//! | `roots`, `running`, `timers`, `queues`, `callouts` | an instance at work for its entries, and the events that reach it |
+//! | `vm`, `breaker` | the entries that share an instance, and what becomes of them when it dies |
+//! | `contexts`, `connections`, `filter` | what the chain sees of it |
 //! | `report` | what a file is, for people |
 //!
 //! An instance belongs to one worker and is called synchronously, one callback at a time. Whatever a guest does costs
@@ -37,12 +38,14 @@ mod module;
 mod pairs;
 mod queues;
 mod report;
+mod roots;
 mod running;
 #[cfg(any(test, fuzzing))]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod vm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
@@ -51,12 +54,13 @@ use std::time::Duration;
 
 pub use cache::CompileCache;
 pub use engine::Engine;
-pub use filter::{Alarm, WorkerFilter};
+pub use filter::WorkerFilter;
 pub use module::Plugin;
 pub use report::Report;
+pub use vm::{Alarm, VmSpec, WorkerVm};
 
 use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
-use crate::filter::OnError;
+use crate::filter::{Callouts, OnError};
 use crate::observe::FilterLedger;
 use crate::state::State;
 
@@ -99,20 +103,28 @@ pub struct FilterSpec {
     pub ledger: Arc<FilterLedger>,
 }
 
-/// Starts a throw-away instance, runs `on_vm_start` and `on_configure`, ends it: proves that `spec` works before any worker
-/// sees it. Never on a worker.
+/// Why a VM does not start, and the entry that is to blame.
+pub struct NotStarting {
+    /// That entry.
+    pub entry: Arc<FilterSpec>,
+    /// What the guest said (its last error lines), or the trap.
+    pub reason: PluginError,
+}
+
+/// Starts a throw-away instance, runs `on_vm_start` and `on_configure` of each entry, ends it: proves that `vm` works before any
+/// worker sees it. Never on a worker.
 ///
 /// It sees the state that others see, but takes no queue's events from them; its callouts go nowhere and are not answered.
 ///
 /// # Errors
-/// What the guest said (its last error lines), or the trap.
-pub fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), PluginError> {
-    let host = host_state::HostState::new(
-        Arc::new(spec.clone()),
-        Arc::clone(state),
-        Rc::new(callouts::Unanswered),
-        host_state::Purpose::Canary,
-        Weak::new(),
-    );
-    instance::Instance::start(host).map(drop).map_err(|fault| PluginError(fault.detail.to_string()))
+/// It does not start.
+pub fn canary(vm: &VmSpec, state: &Arc<State>) -> Result<(), NotStarting> {
+    let callouts: Rc<dyn Callouts> = Rc::new(callouts::Unanswered);
+    let roots = vm.roots(|_| Rc::clone(&callouts));
+    let host = host_state::HostState::new(roots, Arc::clone(state), host_state::Purpose::Canary, Weak::new());
+    let refused = |instance::NotStarted { spec, fault }| NotStarting {
+        entry: spec,
+        reason: PluginError(fault.detail.to_string()),
+    };
+    instance::Instance::start(host).map(drop).map_err(refused)
 }

@@ -40,6 +40,8 @@ pub struct Plugin {
     pub(super) pause: Option<PauseMeaning>,
     /// The module with everything it imports.
     pub(super) code: InstancePre<HostState>,
+    /// It was taken from where compiled modules are kept.
+    pub(super) kept: bool,
     late_write: AtomicBool,
 }
 
@@ -79,7 +81,7 @@ pub(super) fn load(
     let digest = hex(&Sha256::digest(bytes));
     let started = Instant::now();
     let known = cache.and_then(|cache| cache.find(engine, &digest));
-    let from_cache = known.is_some();
+    let kept = known.is_some();
     let module = known
         .map_or_else(|| Module::new(engine, bytes), Ok)
         .map_err(|error| PluginError(format!("it does not compile: {error:#}")))?;
@@ -95,9 +97,6 @@ pub(super) fn load(
             .iter()
             .map(|name| format!("it imports {name}, which this host does not have: calling it ends the instance")),
     );
-    if let Some(cache) = cache.filter(|_| !from_cache) {
-        cache.keep(engine, &digest, &module);
-    }
     Ok(Plugin {
         name: Arc::from(name),
         digest,
@@ -111,6 +110,7 @@ pub(super) fn load(
         tcp: if sections.manifest.is_some() { TcpCallbacks::default() } else { tcp },
         pause: sections.manifest.as_ref().and_then(manifest::Manifest::pause),
         code,
+        kept,
         late_write: AtomicBool::new(false),
     })
 }

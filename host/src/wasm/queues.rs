@@ -11,9 +11,10 @@ use tokio::task::AbortHandle;
 use super::host_state::{HostState, Purpose};
 use super::hostcalls::Status;
 use super::limits::QUEUE_BURST;
+use super::roots::Root;
 use super::running::Running;
 
-/// Items that one instance has not been told of yet, by name of the queue. The queues bound their number.
+/// Items that one root context has not been told of yet, by name of the queue. The queues bound their number.
 #[derive(Debug, Default)]
 pub(super) struct QueueEvents {
     waiting: Mutex<BTreeMap<Box<str>, u64>>,
@@ -40,20 +41,21 @@ impl QueueEvents {
     }
 }
 
-/// Registers a queue for this instance. A canary finds or makes the queue, but takes its events from nobody.
+/// Registers a queue for the root context of the one that asks. A canary finds or makes the queue, but takes its events from nobody.
 pub(super) fn register(host: &mut HostState, name: &str) -> Result<u32, Status> {
     let queues = &host.services.queues;
-    let vm_id = &*host.spec.vm.id;
+    let root = host.effective.root();
+    let vm_id = &*root.spec.vm.id;
     let real = match host.purpose {
         Purpose::Serve => {
-            let events = Arc::downgrade(&host.queue_events);
+            let events = Arc::downgrade(&root.queue_events);
             let queue: Box<str> = name.into();
             let owner = move || {
                 if let Some(events) = events.upgrade() {
                     events.raise(&queue);
                 }
             };
-            host.left.listens = true;
+            host.left.listens.push(Rc::clone(root));
             queues.register(vm_id, name, Box::new(owner))
         }
         Purpose::Canary => queues.resolve(vm_id, name).unwrap_or_else(|| queues.register(vm_id, name, Box::new(|| {}))),
@@ -61,16 +63,16 @@ pub(super) fn register(host: &mut HostState, name: &str) -> Result<u32, Status> 
     host.queues.hand_out(real).ok_or(Status::InternalFailure)
 }
 
-/// Delivers events to a running instance until it is gone or the handle aborts it.
-pub(super) fn listen(running: &Rc<Running>, events: Arc<QueueEvents>) -> AbortHandle {
-    let running = Rc::downgrade(running);
+/// Delivers the events of a root context to its running instance until that is gone or the handle aborts it.
+pub(super) fn listen(running: &Rc<Running>, root: &Root) -> AbortHandle {
+    let (running, root, events) = (Rc::downgrade(running), root.id, Arc::clone(&root.queue_events));
     let task = async move {
         loop {
             events.raised.notified().await;
             let mut delivered = 0;
             while let Some(queue) = events.take() {
                 let Some(running) = running.upgrade() else { return };
-                running.queue_ready(&queue);
+                running.queue_ready(root, queue);
                 drop(running);
                 delivered += 1;
                 if delivered % QUEUE_BURST == 0 {

@@ -7,15 +7,15 @@ use tokio::task::AbortHandle;
 
 use super::running::Running;
 
-/// Calls `proxy_on_tick` every `period`, counted from the end of the previous one, until the handle aborts it or the
-/// instance is gone.
-pub(super) fn tick(running: &Rc<Running>, period: Duration) -> AbortHandle {
+/// Calls `proxy_on_tick` of a root context every `period`, counted from the end of the previous one, until the handle aborts it
+/// or the instance is gone.
+pub(super) fn tick(running: &Rc<Running>, root: u32, period: Duration) -> AbortHandle {
     let running = Rc::downgrade(running);
     let task = async move {
         loop {
             tokio::time::sleep(period).await;
             let Some(running) = running.upgrade() else { return };
-            running.tick();
+            running.tick(root);
         }
     };
     tokio::task::spawn_local(task).abort_handle()

@@ -21,10 +21,10 @@ use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use sluicegate_sdk::prelude::*;
-use sluicegate_sdk::{Bytes, Property};
+use sluicegate_sdk::{Property, PropertyPaths};
 
 use fact::{Fact, Kind};
-use record::{Field, Format, Value};
+use record::{Field, Format, Place};
 use redact::Redaction;
 
 /// What is written about which requests.
@@ -67,7 +67,7 @@ pub struct Log {
     sample: f64,
     format: Format,
     /// The properties of its facts, in order.
-    facts: Vec<&'static [&'static str]>,
+    facts: PropertyPaths,
     redaction: Redaction,
 }
 
@@ -89,17 +89,17 @@ impl Filter for Log {
             Field::Fact(fact) => Some(fact.path),
             Field::RequestHeader { .. } | Field::ResponseHeader { .. } => None,
         };
-        let facts = format.fields.iter().filter_map(path).collect();
+        let facts = PropertyPaths::new(format.fields.iter().filter_map(path).collect());
         Ok(Self { only, sample: config.sample, format, facts, redaction })
     }
 
     fn done(&self, end: &End) {
         if self.is_listed(end) && (self.sample >= 1.0 || place(&end.request().id()) < self.sample) {
-            let mut known = end.properties(&self.facts).into_iter();
-            print_line(&self.format.line(|field| match field {
-                Field::Fact(fact) => self.fact(end, fact, known.next().flatten()),
-                Field::RequestHeader { name, .. } => self.header(name, end.request_headers()),
-                Field::ResponseHeader { name, .. } => self.header(name, end.response_headers()),
+            let mut known = end.properties(&self.facts);
+            print_line(&self.format.line(|field, place| match field {
+                Field::Fact(fact) => self.fact(end, fact, known.next().flatten(), place),
+                Field::RequestHeader { name, .. } => self.header(name, end.request_headers(), place),
+                Field::ResponseHeader { name, .. } => self.header(name, end.response_headers(), place),
             }));
         }
     }
@@ -115,35 +115,45 @@ impl Log {
         status == 0 || self.only.iter().any(|range| range.contains(&status))
     }
 
-    /// What is written of a fact, of which the host has said `known`.
-    fn fact(&self, end: &End, fact: &Fact, known: Option<Property>) -> Option<Value> {
-        let number = |known: Option<Property>| known.and_then(|known| known.number()).unwrap_or(0);
-        let text = match fact.kind {
-            Kind::Text => return known.map(Bytes::from).filter(|bytes| !bytes.is_empty()).map(Value::Bytes),
-            Kind::Number => return Some(Value::Number(number(known).to_string())),
+    /// Writes what the host has said of a fact.
+    fn fact(&self, end: &End, fact: &Fact, known: Option<Property>, place: &mut Place<'_>) {
+        let known = known.as_ref();
+        let number = || known.and_then(Property::number).unwrap_or(0);
+        let text = || known.and_then(Property::as_str).unwrap_or_default();
+        match fact.kind {
+            Kind::Text => place.bytes(known.map(Property::as_bytes).unwrap_or_default()),
+            Kind::Number => place.number(format_args!("{}", number())),
             Kind::Millis => {
-                let micros = number(known).saturating_add(500) / 1000;
-                return Some(Value::Number(format!("{}.{:03}", micros / 1000, micros % 1000)));
+                let micros = number().saturating_add(500) / 1000;
+                place.number(format_args!("{}.{:03}", micros / 1000, micros % 1000));
             }
-            Kind::Time => humantime::format_rfc3339_micros(arrival(end, known.as_ref())).to_string(),
-            Kind::Ip => known?.ip()?.to_string(),
-            Kind::Path => before_query(&known?.text()?).to_owned(),
-            Kind::Query => self.redaction.query(known?.text()?.split_once('?')?.1),
-            Kind::Url => self.redaction.url(&known?.text()?),
+            Kind::Time => place.plain(format_args!("{}", humantime::format_rfc3339_micros(arrival(end, known)))),
+            Kind::Ip => {
+                if let Some(ip) = known.and_then(Property::ip) {
+                    place.plain(format_args!("{ip}"));
+                }
+            }
+            Kind::Path => place.text(before_query(text())),
+            Kind::Query => {
+                if let Some((_, query)) = text().split_once('?') {
+                    place.text(&self.redaction.query(query));
+                }
+            }
+            Kind::Url => place.text(&self.redaction.url(text())),
             // Hosts know these by several names.
-            Kind::Route => known.and_then(Property::text).unwrap_or_else(|| end.request().route()),
-            Kind::Id => known.and_then(Property::text).unwrap_or_else(|| end.request().id()),
-        };
-        (!text.is_empty()).then_some(Value::Text(text))
+            Kind::Route if text().is_empty() => place.text(&end.request().route()),
+            Kind::Id if text().is_empty() => place.text(&end.request().id()),
+            Kind::Route | Kind::Id => place.text(text()),
+        }
     }
 
-    /// A header's value.
-    fn header(&self, name: &str, headers: Headers<'_>) -> Option<Value> {
-        let value = Bytes::from(headers.get(name)?);
-        if self.redaction.hides(name) {
-            return Some(Value::Text(redact::REDACTED.to_owned()));
+    /// Writes a header's value.
+    fn header(&self, name: &str, headers: Headers<'_>, place: &mut Place<'_>) {
+        match headers.get(name) {
+            Some(_) if self.redaction.hides(name) => place.text(redact::REDACTED),
+            Some(value) => place.bytes(value.as_bytes()),
+            None => {}
         }
-        (!value.is_empty()).then_some(Value::Bytes(value))
     }
 }
 

@@ -1,21 +1,11 @@
 //! One record as one line: whatever a client sends, nothing in it can end the line, close a string or drive a terminal.
 
-use sluicegate_sdk::Bytes;
+use std::fmt::{Arguments, Write};
 
 use crate::fact::{FACTS, Fact};
 
 /// Bytes of one value that are logged; what is longer is cut and ends in `…`.
 const MAX_VALUE: usize = 4096;
-
-/// A value as it is logged.
-pub(crate) enum Value {
-    /// Bytes, as the client may have written them; what is not UTF-8 shows as U+FFFD.
-    Bytes(Bytes),
-    /// Any text.
-    Text(String),
-    /// A number, written out.
-    Number(String),
-}
 
 /// What stands in a record at one place.
 pub(crate) enum Field {
@@ -31,8 +21,8 @@ pub(crate) struct Format {
 }
 
 enum Shape {
-    /// One JSON object; what is not known is left out.
-    Json,
+    /// One JSON object; what is not known is left out. The beginning of each field, up to its colon.
+    Json(Vec<String>),
     /// The texts before each field, and the last one. What is not known is `-`.
     Template(Vec<String>, String),
 }
@@ -63,7 +53,14 @@ impl Format {
         let request = request_headers.iter().map(|name| format!("request.header.{name}"));
         let response = response_headers.iter().map(|name| format!("response.header.{name}"));
         let headers = request.chain(response).filter_map(|name| Field::named(&name));
-        Self { fields: FACTS.iter().map(Field::Fact).chain(headers).collect(), shape: Shape::Json }
+        let fields: Vec<Field> = FACTS.iter().map(Field::Fact).chain(headers).collect();
+        let beginning = |field: &Field| {
+            let mut text = "\"".to_owned();
+            escape(&mut text, field.key());
+            text + "\":"
+        };
+        let beginnings = fields.iter().map(beginning).collect();
+        Self { fields, shape: Shape::Json(beginnings) }
     }
 
     /// Reads a template: `{status}` is filled in, `{{` and `}}` are braces. The error says what is wrong with it.
@@ -90,32 +87,24 @@ impl Format {
         Ok(Self { fields, shape: Shape::Template(texts, text + rest) })
     }
 
-    /// The line of a record, asking `value` for each field in turn.
-    pub(crate) fn line(&self, mut value: impl FnMut(&Field) -> Option<Value>) -> String {
+    /// The line of a record: `write` fills in each field in turn.
+    pub(crate) fn line(&self, mut write: impl FnMut(&Field, &mut Place<'_>)) -> String {
         let mut line = String::with_capacity(640);
         match &self.shape {
-            Shape::Json => {
-                for field in &self.fields {
-                    let Some(value) = value(field) else { continue };
-                    line.push_str(if line.is_empty() { "{\"" } else { ",\"" });
-                    escape(&mut line, field.key());
-                    line.push_str("\":");
-                    if let Value::Number(number) = value {
-                        line.push_str(&number);
-                    } else {
-                        line.push('"');
-                        write(&mut line, &value);
-                        line.push('"');
-                    }
+            Shape::Json(beginnings) => {
+                line.push('{');
+                for (beginning, field) in beginnings.iter().zip(&self.fields) {
+                    write(field, &mut Place { line: &mut line, beginning: Some(beginning), is_filled: false });
                 }
                 line.push('}');
             }
             Shape::Template(texts, end) => {
                 for (text, field) in texts.iter().zip(&self.fields) {
                     line.push_str(text);
-                    match value(field) {
-                        Some(value) => write(&mut line, &value),
-                        None => line.push('-'),
+                    let mut place = Place { line: &mut line, beginning: None, is_filled: false };
+                    write(field, &mut place);
+                    if !place.is_filled {
+                        line.push('-');
                     }
                 }
                 line.push_str(end);
@@ -125,10 +114,53 @@ impl Format {
     }
 }
 
-fn write(line: &mut String, value: &Value) {
-    match value {
-        Value::Bytes(bytes) => escape(line, &String::from_utf8_lossy(bytes)),
-        Value::Text(text) | Value::Number(text) => escape(line, text),
+/// Where one field of a record is written, at most once. What is empty is not known.
+pub(crate) struct Place<'a> {
+    line: &'a mut String,
+    /// Of a JSON object.
+    beginning: Option<&'a str>,
+    is_filled: bool,
+}
+
+impl Place<'_> {
+    /// Any bytes, as the client may have written them; what is not UTF-8 shows as U+FFFD.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(text),
+            Err(_) => self.text(&String::from_utf8_lossy(bytes)),
+        }
+    }
+    /// Any text.
+    pub(crate) fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.quoted(|line| escape(line, text));
+        }
+    }
+    /// A text of ours, in which nothing needs an escape.
+    pub(crate) fn plain(&mut self, text: Arguments<'_>) {
+        // A string takes whatever is written.
+        self.quoted(|line| line.write_fmt(text).unwrap_or_default());
+    }
+    /// A number.
+    pub(crate) fn number(&mut self, number: Arguments<'_>) {
+        self.begin();
+        self.line.write_fmt(number).unwrap_or_default();
+    }
+    fn quoted(&mut self, write: impl FnOnce(&mut String)) {
+        self.begin();
+        let quote = if self.beginning.is_some() { "\"" } else { "" };
+        self.line.push_str(quote);
+        write(self.line);
+        self.line.push_str(quote);
+    }
+    fn begin(&mut self) {
+        self.is_filled = true;
+        if let Some(beginning) = self.beginning {
+            if self.line.len() > 1 {
+                self.line.push(',');
+            }
+            self.line.push_str(beginning);
+        }
     }
 }
 

@@ -285,6 +285,7 @@ impl Marks {
             metrics: metrics.collect(),
             consumer: exchange.properties.get("consumer").map(|name| String::from_utf8_lossy(name).into_owned()),
             fault: exchange.fault,
+            route_cleared: exchange.route_cleared,
             details,
         }
     }

@@ -46,6 +46,10 @@ pub(super) fn call(world: &mut World, name: &str, arguments: &[u8]) -> Result<By
             world.printed.push(String::from_utf8_lossy(arguments.0).into_owned());
             Ok(Bytes::new())
         }
+        "clear_route_cache" => {
+            world.stream().ok_or(HostError::BadArgument)?.route_cleared = true;
+            Ok(Bytes::new())
+        }
         "sluicegate.body" => body(world, &mut arguments),
         "sluicegate.fault" => {
             let message = String::from_utf8_lossy(arguments.0).into_owned();

@@ -19,6 +19,7 @@ pub struct Outcome {
     pub(super) consumer: Option<String>,
     pub(super) fault: Option<String>,
     pub(super) details: String,
+    pub(super) route_cleared: bool,
 }
 
 impl Outcome {
@@ -112,6 +113,12 @@ impl Outcome {
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
+    }
+
+    /// Whether the filter had the route chosen again.
+    #[must_use]
+    pub const fn cleared_route_cache(&self) -> bool {
+        self.route_cleared
     }
 
     /// The details of the filter's reply, for the access log.

@@ -57,6 +57,7 @@ pub(super) struct Exchange {
     pub(super) sides: [Side; 2],
     pub(super) reply: Option<Reply>,
     pub(super) fault: Option<String>,
+    pub(super) route_cleared: bool,
     pub(super) properties: BTreeMap<String, Vec<u8>>,
 }
 

@@ -15,7 +15,7 @@ use sluicegate::filter::{
     GrpcStream, Headers, Name, OnError,
 };
 use sluicegate::state::State;
-use sluicegate::wasm::{Engine, FilterSpec, WorkerFilter};
+use sluicegate::wasm::{Engine, FilterSpec, VmSpec, WorkerFilter, WorkerVm};
 
 /// Fields of a request beside its pseudo headers.
 const FIELDS: usize = 16;
@@ -81,7 +81,9 @@ impl Stage {
 fn start(spec: &Arc<FilterSpec>) -> Rc<WorkerFilter> {
     static STATE: OnceLock<Arc<State>> = OnceLock::new();
     let state = Arc::clone(STATE.get_or_init(Arc::default));
-    WorkerFilter::new(Arc::clone(spec), state, Rc::new(NoCallouts), Rc::new(|_| ()), true)
+    let vm = VmSpec::new(Arc::clone(spec));
+    let vm = WorkerVm::new(&vm, state, |_| Rc::new(NoCallouts), Rc::new(|_| ()), true);
+    vm.filters().next().expect("it has one")
 }
 
 /// The filters as a chain has them.

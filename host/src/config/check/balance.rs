@@ -1,6 +1,7 @@
 //! How an upstream's requests are spread: `balance`, `health`, `eject`.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -8,7 +9,7 @@ use http::uri::PathAndQuery;
 use jsonc_parser::ast::Value;
 
 use super::word;
-use crate::config::balance::{Balance, Ejection, HashKey, HealthCheck, Probe};
+use crate::config::balance::{Balance, Ejection, HashKey, HealthCheck, Probe, StickyCookie};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
 
@@ -18,19 +19,59 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Durations that make sense here.
 const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// How long a session's cookie may last.
+const COOKIE_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 3600);
+/// The least that a secret must have: fewer bytes can be guessed.
+const SECRET_BYTES: usize = 16;
 /// Answers in a row.
 const COUNTS: RangeInclusive<u64> = 1..=100;
 
-/// `"round_robin"`, `"least_request"`, `{"hash": "ip"}`, `{"hash": {"header": "x-user"}}`, `{"hash": {"cookie": "sid"}}`
+/// `"round_robin"`, `"least_request"`, `{"hash": "ip"}`, `{"hash": {"header": "x-user"}}`, `{"hash": {"cookie": "sid"}}`,
+/// `{"cookie": {"name": "gw"}}`
 pub(super) fn balance(node: &Node<'_>) -> Option<Balance> {
     if matches!(node.value, Value::StringLit(_)) {
         return word(node, &[("round_robin", 0), ("least_request", 1)])
             .map(|word| if word == 0 { Balance::RoundRobin } else { Balance::LeastRequest });
     }
     let mut fields = Fields::of(node)?;
-    let key = fields.required("hash").and_then(|node| hash(&node));
+    let kind = fields.one_of(&["hash", "cookie"]);
     fields.finish();
-    key.map(Balance::Hash)
+    match kind? {
+        ("hash", node) => hash(&node).map(Balance::Hash),
+        (_, node) => cookie(&node).map(Balance::Cookie),
+    }
+}
+
+fn cookie(node: &Node<'_>) -> Option<StickyCookie> {
+    let mut fields = Fields::of(node)?;
+    let name = fields.required("name").and_then(|node| cookie_name(&node));
+    let ttl = fields.optional("ttl").map_or(Some(None), |node| node.duration(COOKIE_TTL).map(Some));
+    let path = fields.optional("path").map_or_else(
+        || Some("/".to_owned()),
+        |node| {
+            let legal =
+                |text: &str| text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+            node.parsed("a path such as \"/\"", |text| legal(text).then(|| text.to_owned()))
+        },
+    );
+    let secret = fields.optional("secret").map_or_else(|| Some(Arc::default()), |node| secret(&node));
+    fields.finish();
+    Some(StickyCookie { name: name?, ttl: ttl?, path: path?, secret: secret? })
+}
+
+fn secret(node: &Node<'_>) -> Option<Arc<str>> {
+    let text = node.text()?;
+    if text.value.len() < SECRET_BYTES {
+        node.problem(format!("a secret has {SECRET_BYTES} characters at least"));
+        return None;
+    }
+    Some(text.value.into())
+}
+
+fn cookie_name(node: &Node<'_>) -> Option<String> {
+    let token =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"=;,\"".contains(&byte));
+    node.parsed("a cookie's name", |text| token(text).then(|| text.to_owned()))
 }
 
 fn hash(node: &Node<'_>) -> Option<HashKey> {
@@ -44,12 +85,7 @@ fn hash(node: &Node<'_>) -> Option<HashKey> {
         ("header", node) => {
             node.parsed("a header's name", |text| HeaderName::from_bytes(text.as_bytes()).ok()).map(HashKey::Header)
         }
-        (_, node) => {
-            let token = |text: &str| {
-                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"=;,\"".contains(&byte))
-            };
-            node.parsed("a cookie's name", |text| token(text).then(|| text.to_owned())).map(HashKey::Cookie)
-        }
+        (_, node) => cookie_name(&node).map(HashKey::Cookie),
     }
 }
 

@@ -76,7 +76,7 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
         pause: pause?,
         env: env?,
         capabilities: capabilities?,
-        vm: vm?.named(plugin.as_ref()?),
+        vm: vm?.or_of(plugin.as_ref()?),
         ticks: ticks?,
         plugin: plugin?,
     })
@@ -84,19 +84,20 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
 
 /// `vm_id`, `root_id`, `vm_config`.
 fn vm(fields: &mut Fields<'_>) -> Option<Vm> {
-    let id = fields.optional("vm_id").map_or_else(|| Some(Arc::default()), |node| name(&node));
+    let id = fields.optional("vm_id").map(|node| name(&node));
+    let (id, named) = (id.clone().unwrap_or_else(|| Some(Arc::default())), id.is_some());
     let root_id = fields.optional("root_id").map_or_else(|| Some(Arc::default()), |node| name(&node));
     let config = match fields.optional("vm_config") {
         Some(node) => compact(&node).map(|compact| compact.text.into()),
         None => Some(Arc::default()),
     };
-    Some(Vm { id: id?, root_id: root_id?, config: config? })
+    Some(Vm { id: id?, named, root_id: root_id?, config: config? })
 }
 
 impl Vm {
     /// With the plugin's name where no other is given.
-    fn named(self, plugin: &Arc<str>) -> Self {
-        if self.id.is_empty() { Self { id: Arc::clone(plugin), ..self } } else { self }
+    fn or_of(self, plugin: &Arc<str>) -> Self {
+        if self.named { self } else { Self { id: Arc::clone(plugin), ..self } }
     }
 }
 

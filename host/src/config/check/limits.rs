@@ -3,8 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use jsonc_parser::ast::Value;
+
 use crate::config::Limits;
 use crate::config::fields::Fields;
+use crate::config::memory;
 use crate::config::node::Node;
 
 /// Most bytes of a request head: room for large cookies and tokens, as Envoy's 60 KiB.
@@ -13,6 +16,8 @@ const HEADER_BYTES: usize = 64 << 10;
 const HEADER_COUNT: usize = 100;
 /// Most body bytes that a stage holds, as Envoy's buffers.
 const BUFFER_BYTES: usize = 1 << 20;
+/// Of what the process's cgroup may have, tenths: the kernel counts more than what is resident, and what runs may still grow.
+const MEMORY_TENTHS: u64 = 9;
 /// Most open client connections: with 16 KiB each, 160 MB.
 const CONNECTIONS: usize = 10_000;
 /// Time for a whole request head: a slow mobile network needs a few seconds, a slow attacker wants minutes.
@@ -32,6 +37,8 @@ const CALLOUTS: usize = 1000;
 
 /// Sizes that make sense anywhere: 1 KiB to 1 GiB.
 const SIZES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+/// Memory of a process: 1 MiB to 1 PiB.
+const MEMORY: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// Timeouts that make sense anywhere.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 
@@ -42,6 +49,7 @@ impl Default for Limits {
             header_bytes: HEADER_BYTES,
             header_count: HEADER_COUNT,
             buffer_bytes: BUFFER_BYTES,
+            memory: memory::limit().map(|limit| limit / 10 * MEMORY_TENTHS),
             connections: CONNECTIONS,
             connections_per_client: None,
             requests_per_connection: None,
@@ -64,6 +72,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     let header_bytes = get.size("header_bytes", default.header_bytes, 1 << 10..=1 << 20);
     let header_count = get.count("header_count", default.header_count, 1..=10_000);
     let buffer_bytes = get.size("buffer_bytes", default.buffer_bytes, SIZES);
+    let memory = get.fields.optional("memory").map_or(Some(default.memory), |node| memory_of(&node));
     let connections = get.count("connections", default.connections, 1..=10_000_000);
     let connections_per_client = get.optional("connections_per_client", 1..=10_000_000);
     let requests_per_connection = get.optional("requests_per_connection", 1..=1_000_000_000);
@@ -80,6 +89,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         header_bytes: header_bytes?,
         header_count: header_count?,
         buffer_bytes: buffer_bytes?,
+        memory: memory?,
         connections: connections?,
         connections_per_client: connections_per_client?,
         requests_per_connection: requests_per_connection?.map(|count| count as u64),
@@ -91,6 +101,18 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         callout_bytes: callout_bytes?,
         callouts: callouts?,
     })
+}
+
+/// A size, or `false` for no limit.
+fn memory_of(node: &Node<'_>) -> Option<Option<u64>> {
+    match node.value {
+        Value::BooleanLit(literal) if !literal.value => Some(None),
+        Value::BooleanLit(_) => {
+            node.problem("expected a size such as \"512MiB\", or false for no limit");
+            None
+        }
+        _ => node.size(MEMORY).map(|bytes| Some(bytes as u64)),
+    }
 }
 
 /// Reads one bound, or takes its default.

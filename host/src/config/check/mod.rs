@@ -46,7 +46,13 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     let listeners = listeners.and_then(|node| listeners::listeners(&node, &names));
     let admin = admin.map(|node| listeners::admin(&node, listeners.as_deref().unwrap_or_default()));
     let filters = fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, &names));
-    let routes = fields.optional("routes").map_or_else(|| Some(Vec::new()), |node| routes::routes(&node, &names));
+    let routes = fields.optional("routes").map_or_else(
+        || Some(Vec::new()),
+        |node| {
+            let listeners = listeners::ListenerNames::of(listeners.as_deref());
+            routes::routes(&node, &names, &listeners)
+        },
+    );
     let limits = fields.optional("limits").map_or_else(|| Some(Default::default()), |node| limits::limits(&node));
     fields.finish();
     Some(Config {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{UpstreamNames, actions, all, filters, matches};
+use super::listeners::ListenerNames;
+use super::{UpstreamNames, actions, all, filters, matches, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
 use crate::route::host::Authority;
 
 /// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
@@ -18,18 +19,25 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
 
-pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Route>> {
+pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames, listeners: &ListenerNames<'_>) -> Option<Vec<Route>> {
     let nodes = node.elements()?;
     let mut names: HashMap<Arc<str>, Node<'_>> = HashMap::new();
-    all(&nodes, |node| route(node, upstreams, &mut names))
+    all(&nodes, |node| route(node, (upstreams, listeners), &mut names))
 }
 
-fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<Route> {
+fn route<'a>(
+    node: &Node<'a>,
+    (upstreams, listeners): (&UpstreamNames, &ListenerNames<'_>),
+    names: &mut HashMap<Arc<str>, Node<'a>>,
+) -> Option<Route> {
     let mut fields = Fields::of(node)?;
     let name = match fields.optional("name") {
         Some(place) => name(&place, names),
         None => Some(Arc::from(&*node.path)),
     };
+    let listeners = fields
+        .optional("listeners")
+        .map_or_else(|| Some(Vec::new()), |node| all(&node.some_elements()?, |node| listeners.resolve(node)));
     let matches = fields.optional("match").map_or_else(|| Some(Match::default()), |node| matches::condition(&node));
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
@@ -50,9 +58,13 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
     let upgrades = fields
         .optional("upgrades")
         .map_or_else(|| Some(vec![HeaderValue::from_static("websocket")]), |node| all(&node.elements()?, protocol));
+    let reroute = fields
+        .optional("reroute")
+        .map_or(Some(Reroute::default()), |node| word(&node, &[("checked", Reroute::Checked), ("any", Reroute::Any)]));
     fields.finish();
     Some(Route {
         name: name?,
+        listeners: listeners?,
         matches: matches?,
         filters: filters?,
         action: action?,
@@ -62,6 +74,7 @@ fn route<'a>(node: &Node<'a>, upstreams: &UpstreamNames, names: &mut HashMap<Arc
         retry: retry?,
         rewrite: rewrite?,
         upgrades: upgrades?,
+        reroute: reroute?,
         timeout: timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout))?,
     })
 }

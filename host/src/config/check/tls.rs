@@ -40,9 +40,15 @@ fn certificate(node: &Node<'_>) -> Option<CertificateFiles> {
     let mut fields = Fields::of(node)?;
     let certificate = fields.required("certificate").and_then(|node| file(&node));
     let key = fields.required("key").and_then(|node| file(&node));
+    let ocsp = fields.optional("ocsp").map_or(Some(None), |node| file(&node).map(Some));
     let hosts = fields.optional("hosts").map(|node| all(&node.some_elements()?, host));
     fields.finish();
-    Some(CertificateFiles { certificate: certificate?, key: key?, hosts: hosts.unwrap_or_else(|| Some(Vec::new()))? })
+    Some(CertificateFiles {
+        certificate: certificate?,
+        key: key?,
+        ocsp: ocsp?,
+        hosts: hosts.unwrap_or_else(|| Some(Vec::new()))?,
+    })
 }
 
 fn protocol(node: &Node<'_>) -> Option<Alpn> {
@@ -53,8 +59,9 @@ fn client(node: &Node<'_>) -> Option<ClientCertificates> {
     let mut fields = Fields::of(node)?;
     let ca = fields.required("ca").and_then(|node| file(&node));
     let required = fields.optional("mode").map(|node| word(&node, &[("required", true), ("optional", false)]));
+    let crl = fields.optional("crl").map_or(Some(Vec::new()), |node| lists(&node));
     fields.finish();
-    Some(ClientCertificates { ca: ca?, required: required.unwrap_or(Some(true))? })
+    Some(ClientCertificates { ca: ca?, required: required.unwrap_or(Some(true))?, crl: crl? })
 }
 
 /// `upstreams.NAME.tls`
@@ -63,6 +70,7 @@ pub(super) fn upstream(node: &Node<'_>) -> Option<UpstreamTls> {
     let ca = fields.optional("ca").map_or(Some(None), |node| file(&node).map(Some));
     let certificate = fields.optional("certificate");
     let key = fields.optional("key");
+    let crl = fields.optional("crl").map_or(Some(Vec::new()), |node| lists(&node));
     let server_name = fields.optional("server_name").map_or(Some(None), |node| server_name(&node).map(Some));
     fields.finish();
     let identity = match (certificate, key) {
@@ -76,7 +84,7 @@ pub(super) fn upstream(node: &Node<'_>) -> Option<UpstreamTls> {
             return None;
         }
     };
-    Some(UpstreamTls { ca: ca?, identity, server_name: server_name? })
+    Some(UpstreamTls { ca: ca?, identity, crl: crl?, server_name: server_name? })
 }
 
 fn server_name(node: &Node<'_>) -> Option<String> {
@@ -86,11 +94,21 @@ fn server_name(node: &Node<'_>) -> Option<String> {
     })
 }
 
+/// Lists of revoked certificates. Problems of all of them together stand at the array.
+fn lists(node: &Node<'_>) -> Option<Vec<PathBuf>> {
+    remember(node);
+    all(&node.some_elements()?, file)
+}
+
 /// A file that is read later.
 fn file(node: &Node<'_>) -> Option<PathBuf> {
+    remember(node);
+    path(node)
+}
+
+fn remember(node: &Node<'_>) {
     let place = Place { path: node.path.to_string(), key: None, value: node.span() };
     node.document.files.borrow_mut().insert(node.path.to_string(), place);
-    path(node)
 }
 
 /// A DNS name, perhaps with `*` for its first label.

@@ -13,7 +13,7 @@ use crate::config::{
 fn the_smallest_configuration_has_every_default() {
     let config = good(r#"{"listeners": [{"address": "127.0.0.1:8080"}]}"#).config;
     assert_eq!(config.listeners[0].address.port(), 8080);
-    assert_eq!(config.admin, None);
+    assert!(config.admin.is_none());
     assert_eq!(config.plugins.dir, Path::new("/etc/sluicegate/plugins"));
     assert!(config.upstreams.is_empty() && config.filters.is_empty() && config.routes.is_empty());
     assert_eq!(config.limits, Limits::default());
@@ -41,11 +41,11 @@ fn every_key_is_read() {
                "headers": {"X-User": "a", "x-b": {"present": true}}, "query": {"page": {"regex": "[0-9]+"}} },
     "rewrite": { "path": {"prefix": "/"}, "host": "Users.example:81" },
   }], /* and trailing commas */
-  "limits": { "workers": 2, "header_bytes": 4096, "buffer_bytes": "2MiB", "http2_streams": 7, "drain_timeout": "1h" },
+  "limits": { "workers": 2, "header_bytes": 4096, "buffer_bytes": "2MiB", "memory": "1GiB", "http2_streams": 7, "drain_timeout": "1h" },
 }"#,
     )
     .config;
-    assert_eq!(config.admin.map(|admin| admin.port()), Some(9901));
+    assert_eq!(config.admin.as_ref().map(|admin| admin.address.port()), Some(9901));
     assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
     assert_eq!(&config.plugins.sha256["my-filter"][..8], "e3b0c442");
     assert_eq!((config.plugins.sha256.len(), config.plugins.keys.len()), (1, 1));
@@ -87,7 +87,7 @@ fn every_key_is_read() {
     assert_eq!(route.rewrite.host.as_deref(), Some("users.example:81"));
     let limits = &config.limits;
     assert_eq!((limits.workers, limits.header_bytes, limits.buffer_bytes, limits.http2_streams), (2, 4096, 2 << 20, 7));
-    assert_eq!(limits.drain_timeout, Duration::from_secs(3600));
+    assert_eq!((limits.drain_timeout, limits.memory), (Duration::from_secs(3600), Some(1 << 30)));
 }
 
 #[test]

@@ -36,9 +36,13 @@ pub(super) fn fits(text: &str) {
 const EVERYTHING: &str = r#"{
   "listeners": [{ "address": "127.0.0.1:0", "tls": { "certificates": [{ "certificate": "a", "key": "b", "hosts": ["a.example"] }],
                   "client": { "ca": "c" } } }, { "address": "127.0.0.2:0", "tcp": { "upstream": "u" } }],
-  "admin": { "address": "127.0.0.1:0" },
+  "admin": {
+    "address": "127.0.0.1:0",
+    "tls": { "certificates": [{ "certificate": "a", "key": "b" }], "client": { "ca": "c" } },
+    "token": "0123456789abcdef"
+  },
   "plugins": { "sha256": {}, "keys": [] },
-  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"] },
+  "upstreams": { "u": { "targets": ["http://127.0.0.1:1"], "balance": { "cookie": { "name": "a" } } },
                  "v": { "targets": [{ "url": "https://127.0.0.1:1" }], "balance": { "hash": { "header": "a" } }, "health": { "connect": true },
                         "eject": {}, "tls": { "ca": "c" }, "dns": {} } },
   "filters": [{ "use": "log", "when": { "path": { "exact": "/" } }, "capabilities": { "hostcalls": ["log", "proxy_log"] }, "env": { "A": "b" } }],

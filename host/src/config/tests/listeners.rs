@@ -16,6 +16,7 @@ fn tls_is_read_with_its_defaults_and_paths_start_beside_the_file() {
         certificates: vec![CertificateFiles {
             certificate: "/etc/sluicegate/a.pem".into(),
             key: "/keys/a.key".into(),
+            ocsp: None,
             hosts: Vec::new(),
         }],
         min_version: TlsVersion::V12,
@@ -25,13 +26,20 @@ fn tls_is_read_with_its_defaults_and_paths_start_beside_the_file() {
     assert_eq!(good(&text).config.listeners[0].tls, Some(expected));
     let text = listener(
         r#"{"certificates": [{"certificate": "a", "key": "b", "hosts": ["A.example.", "*.B.example"]}], "min_version": "1.3",
-            "alpn": ["http/1.1"], "client": {"ca": "ca.pem", "mode": "optional"}}"#,
+            "alpn": ["http/1.1"], "client": {"ca": "ca.pem", "mode": "optional", "crl": ["r.pem"]}}"#,
     );
     let tls = good(&text).config.listeners.remove(0).tls.unwrap();
     assert_eq!(tls.certificates[0].hosts, ["a.example", "*.b.example"]);
     assert_eq!((tls.min_version, &*tls.alpn), (TlsVersion::V13, &[Alpn::Http11][..]));
-    assert_eq!(tls.client, Some(ClientCertificates { ca: "/etc/sluicegate/ca.pem".into(), required: false }));
-    let files: Vec<_> = ["a", "b", "ca.pem"].map(|name| Path::new("/etc/sluicegate").join(name)).to_vec();
+    assert_eq!(
+        tls.client,
+        Some(ClientCertificates {
+            ca: "/etc/sluicegate/ca.pem".into(),
+            required: false,
+            crl: vec!["/etc/sluicegate/r.pem".into()]
+        })
+    );
+    let files: Vec<_> = ["a", "b", "ca.pem", "r.pem"].map(|name| Path::new("/etc/sluicegate").join(name)).to_vec();
     assert_eq!(tls.files().collect::<Vec<_>>(), files);
 }
 
@@ -83,7 +91,7 @@ fn tls_that_is_none_is_refused() {
 #[test]
 fn a_listener_with_tls_shares_its_address_with_none_even_if_the_kernel_chooses_the_port() {
     let tls = r#""tls": {"certificates": [{"certificate": "a", "key": "b"}]}"#;
-    let message = r#"listeners[1].address: a listener before it has this address: with "tls", "proxy_protocol" or "trusted_proxies" it has to be another, port 0 or not"#;
+    let message = r#"listeners[1].address: a listener before it has this address: with "name", "tls", "proxy_protocol" or "trusted_proxies" it has to be another, port 0 or not"#;
     for (first, second) in [(tls, r#""x-a": 1"#), (r#""x-a": 1"#, tls), (tls, tls)] {
         refuses(
             &format!(
@@ -92,4 +100,49 @@ fn a_listener_with_tls_shares_its_address_with_none_even_if_the_kernel_chooses_t
             &[message],
         );
     }
+}
+
+#[test]
+fn routes_name_the_listeners_that_they_belong_to() {
+    let text = |routes: &str| {
+        format!(
+            r#"{{"listeners": [{{"name": "public", "address": "127.0.0.1:80"}}, {{"address": "127.0.0.1:81"}},
+                {{"name": "wire", "address": "127.0.0.1:82", "tcp": {{"upstream": "raw"}}}}],
+              "upstreams": {{"raw": {{"targets": ["tcp://127.0.0.1:1"]}}}}, "routes": [{{"respond": {{}}, "listeners": {routes}}}]}}"#
+        )
+    };
+    let config = good(&text(r#"["public"]"#)).config;
+    assert_eq!(config.listeners[0].name.as_deref(), Some("public"));
+    assert_eq!(config.routes[0].listeners, [config.listeners[0].address]);
+    refuses(
+        &text(r#"[§"pubic", §"wire", §""]"#),
+        &[
+            r#"routes[0].listeners[0]: unknown listener "pubic"; did you mean "public"?"#,
+            r#"routes[0].listeners[1]: the listener "wire" carries TCP connections, which have no routes"#,
+            r#"routes[0].listeners[2]: unknown listener """#,
+        ],
+    );
+    refuses(&text("§[]"), &["routes[0].listeners: must not be empty"]);
+    // What is wrong with a listener is told once, where it stands.
+    let broken = text(r#"["any"]"#).replace(r#""127.0.0.1:81""#, r#"§"nowhere""#);
+    refuses(
+        &broken,
+        &[r#"listeners[1].address: expected an address and a port such as "127.0.0.1:8080", found "nowhere""#],
+    );
+}
+
+#[test]
+fn a_listeners_name_is_its_own_and_so_is_its_address() {
+    let text =
+        |second: &str| format!(r#"{{"listeners": [{{"name": "a", "address": "127.0.0.1:0"}}, {{"name": {second}}}]}}"#);
+    refuses(
+        &text(r#"§"a", "address": "127.0.0.2:0""#),
+        &[r#"listeners[1].name: a listener before it has the name "a""#],
+    );
+    refuses(
+        &text(r#"§"", "address": "127.0.0.2:0""#),
+        &[r#"listeners[1].name: a listener's name has 1 to 128 characters, found """#],
+    );
+    let alone = r#"listeners[1].address: a listener before it has this address: with "name", "tls", "proxy_protocol" or "trusted_proxies" it has to be another, port 0 or not"#;
+    refuses(&text(r#""b", "address": §"127.0.0.1:0""#), &[alone]);
 }

@@ -230,11 +230,32 @@ fn filters_are_checked() {
 }
 
 #[test]
+fn a_token_of_the_admin_api_that_protects_nothing_is_refused() {
+    let admin = |more: &str| top(&format!(r#""admin": {{"address": "127.0.0.1:0", {more}}}"#));
+    let tls = r#""tls": {"certificates": [{"certificate": "a", "key": "b"}]}"#;
+    let short = "admin.token: must have at least 16 characters, visible ASCII only";
+    refuses(&admin(&format!(r#"{tls}, "token": §"short""#)), &[short]);
+    refuses(&admin(&format!(r#"{tls}, "token": §"with a space in it""#)), &[short]);
+    refuses(
+        &admin(r#""token": §"0123456789abcdef""#),
+        &[r#"admin.token: needs "tls" beside it: in the clear, whoever is on the way reads it"#],
+    );
+}
+
+#[test]
 fn numbers_are_bounded() {
     let limit = |more: &str| top(&format!(r#""limits": {{{more}}}"#));
     refuses(&limit(r#""workers": §0"#), &["limits.workers: must be between 1 and 1024, found 0"]);
     refuses(&limit(r#""workers": §-1"#), &["limits.workers: must be between 1 and 1024, found -1"]);
     refuses(&limit(r#""workers": §1.5"#), &["limits.workers: expected a whole number, found 1.5"]);
+    refuses(
+        &limit(r#""memory": §true"#),
+        &[r#"limits.memory: expected a size such as "512MiB", or false for no limit"#],
+    );
+    refuses(
+        &limit(r#""memory": §"1KiB""#),
+        &[r#"limits.memory: must be between "1MiB" and "1048576GiB", found "1KiB""#],
+    );
     refuses(&limit(r#""workers": §"4""#), &["limits.workers: expected a number, found a string"]);
     refuses(
         &limit(r#""connections": §99999999999999999999"#),

@@ -18,6 +18,23 @@ fn balancing_is_checked() {
         )],
     );
     refuses(
+        &upstream(r#""balance": §{"hash": "ip", "cookie": {"name": "a"}}"#),
+        &[&format!(r#"{path}: expected exactly one of "hash", "cookie""#)],
+    );
+    refuses(
+        &upstream(r#""balance": {"cookie": §{"ttl": §"0s", "path": §"a", "secret": §"short", §"nam": "a"}}"#),
+        &[
+            &format!(r#"{path}.cookie: missing key "name""#),
+            &format!(r#"{path}.cookie.ttl: must be between "1s" and "8784h", found "0s""#),
+            &format!(r#"{path}.cookie.path: expected a path such as "/", found "a""#),
+            &format!("{path}.cookie.secret: a secret has 16 characters at least"),
+            &format!(r#"{path}.cookie.nam: unknown key; did you mean "name"?"#),
+        ],
+    );
+    let sticky = r#""balance": {"cookie": {"name": "gw", "ttl": "1h", "path": "/app", "secret": "0123456789abcdef"}}"#;
+    let config = good(&upstream(sticky)).config;
+    assert!(!format!("{config:?}").contains("0123456789"), "a secret is not written to logs");
+    refuses(
         &upstream(r#""balance": {"hash": §{}}"#),
         &[&format!(r#"{path}.hash: expected exactly one of "header", "cookie""#)],
     );

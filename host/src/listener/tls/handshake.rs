@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustls::{Error, InvalidMessage, PeerIncompatible, ProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -22,8 +22,8 @@ use crate::proxy::Proxy;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection with TLS.
-pub(in crate::listener) struct Secured {
-    pub(in crate::listener) stream: TlsStream<TcpStream>,
+pub(in crate::listener) struct Secured<S> {
+    pub(in crate::listener) stream: TlsStream<S>,
     pub(in crate::listener) facts: TlsFacts,
     /// HTTP/2 was agreed on; HTTP/1.1 else.
     pub(in crate::listener) http2: bool,
@@ -47,11 +47,11 @@ impl Refused {
 
 impl Termination {
     /// Establishes TLS on a connection. `head_timeout`: what a request's head may take.
-    pub(in crate::listener) async fn accept(
+    pub(in crate::listener) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stream: TcpStream,
+        stream: S,
         head_timeout: Duration,
-    ) -> Result<Secured, Refused> {
+    ) -> Result<Secured<S>, Refused> {
         let timeout = HANDSHAKE_TIMEOUT.min(head_timeout);
         let accepted = tokio::time::timeout(timeout, self.acceptor.accept(stream).into_fallible()).await;
         let refused = |reason, cause: &str| Refused { reason, cause: cause.to_owned() };
@@ -65,7 +65,18 @@ impl Termination {
         }
     }
 
-    fn secured(&self, stream: TlsStream<TcpStream>) -> Result<Secured, HandshakeFailure> {
+    /// Establishes TLS on a connection that does not carry requests for the proxy. Gives the stream, and whether the client has shown a
+    /// certificate; one that is not trusted is refused.
+    ///
+    /// # Errors
+    /// Why TLS is not established, for the log.
+    pub async fn open(&self, stream: TcpStream, timeout: Duration) -> Result<(TlsStream<TcpStream>, bool), String> {
+        let Secured { stream, facts, .. } =
+            self.accept(stream, timeout).await.map_err(|refused| refused.to_string())?;
+        Ok((stream, facts.peer.is_some()))
+    }
+
+    fn secured<S>(&self, stream: TlsStream<S>) -> Result<Secured<S>, HandshakeFailure> {
         let (_, session) = stream.get_ref();
         let http2 = session.alpn_protocol() == Some(b"h2");
         // A client that names no protocol means HTTP/1.1.
@@ -87,7 +98,7 @@ impl Termination {
 }
 
 /// Closes in a way that lets the client read the alert: unread bytes would reset the connection.
-async fn linger(mut stream: TcpStream) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let read = async {
         stream.shutdown().await?;
         let limit = u64::try_from(LINGER_BYTES).unwrap_or(u64::MAX);

@@ -10,12 +10,14 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::time::Validity;
 
 use super::Finding;
+use super::material::Pair;
 use crate::config::files;
 use crate::filter::exchange::CertificateFacts;
 
@@ -28,10 +30,11 @@ pub(super) struct Identity {
     validity: Validity,
 }
 
-/// Which of the two files is to blame, and why.
+/// Which of the files is to blame, and why.
 pub(super) enum Fault {
     Certificate(String),
     Key(String),
+    Ocsp(String),
 }
 
 impl Fault {
@@ -39,14 +42,15 @@ impl Fault {
         match self {
             Self::Certificate(message) => Finding { place: format!("{place}.certificate"), message },
             Self::Key(message) => Finding { place: format!("{place}.key"), message },
+            Self::Ocsp(message) => Finding { place: format!("{place}.ocsp"), message },
         }
     }
 }
 
 impl Identity {
     /// `hosts`: the names, instead of those in the certificate, when there are any.
-    pub(super) fn new(chain: &[u8], key: &[u8], hosts: &[String], provider: &CryptoProvider) -> Result<Self, Fault> {
-        let chain = files::certificates(chain).map_err(Fault::Certificate)?;
+    pub(super) fn new(pair: &Pair, hosts: &[String], provider: &CryptoProvider) -> Result<Self, Fault> {
+        let chain = files::certificates(&pair.chain).map_err(Fault::Certificate)?;
         let not_one = |error: &dyn std::fmt::Display| Fault::Certificate(format!("is no certificate: {error}"));
         let first = chain.first().ok_or_else(|| Fault::Certificate(files::NO_CERTIFICATE.to_owned()))?;
         let certificate = Certificate::from_der(first).map_err(|error| not_one(&error))?;
@@ -57,8 +61,9 @@ impl Identity {
             hosts.to_vec()
         };
         let unusable = |error: &Error| Fault::Key(format!("cannot be used: {error}"));
-        let signer = provider.key_provider.load_private_key(private_key(key)?).map_err(|error| unusable(&error))?;
-        let key = CertifiedKey::new(chain, signer);
+        let signer =
+            provider.key_provider.load_private_key(private_key(&pair.key)?).map_err(|error| unusable(&error))?;
+        let mut key = CertifiedKey::new(chain, signer);
         match key.keys_match() {
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(Error::InconsistentKeys(_)) => {
@@ -66,6 +71,7 @@ impl Identity {
             }
             Err(error) => return Err(not_one(&error)),
         }
+        key.ocsp = pair.ocsp.as_deref().map(response).transpose()?;
         Ok(Self { key: Arc::new(key), names, facts, validity: *certificate.tbs_certificate().validity() })
     }
 
@@ -110,6 +116,14 @@ fn dns_name(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
         _ => None,
+    }
+}
+
+/// A response of OCSP, as far as it is looked at: what it says is for clients to judge.
+fn response(der: &[u8]) -> Result<Vec<u8>, Fault> {
+    match AnyRef::from_der(der) {
+        Ok(value) if value.tag() == Tag::Sequence => Ok(der.to_vec()),
+        _ => Err(Fault::Ocsp("is no OCSP response in DER form".to_owned())),
     }
 }
 

@@ -4,6 +4,7 @@
 mod handshake;
 mod identity;
 mod material;
+mod revoked;
 mod selection;
 
 use std::cell::RefCell;
@@ -23,8 +24,10 @@ use tokio_rustls::TlsAcceptor;
 pub(super) use handshake::Secured;
 use identity::Identity;
 use material::{Contents, Material};
+use revoked::Revoked;
 use selection::Selection;
 
+use super::bind::overlap;
 use crate::config::{Alpn, ClientCertificates, ListenerTls, TlsVersion, files};
 
 /// TLS of one listener, ready for handshakes. Session tickets are good as long as it lives.
@@ -32,6 +35,7 @@ pub struct Termination {
     config: ListenerTls,
     contents: Contents,
     selection: Arc<Selection>,
+    revoked: Revoked,
     acceptor: TlsAcceptor,
 }
 
@@ -62,14 +66,15 @@ impl Termination {
         let mut findings = Vec::new();
         let mut identities = Vec::new();
         for (index, (files, pair)) in config.certificates.iter().zip(&material.pairs).enumerate() {
-            let identity = Identity::new(&pair.chain, &pair.key, &files.hosts, &provider);
+            let identity = Identity::new(pair, &files.hosts, &provider);
             match identity {
                 Ok(identity) => identities.push(identity),
                 Err(fault) => findings.push(fault.at(&format!("certificates[{index}]"))),
             }
         }
+        let revoked = Revoked::new(&material.crl, &mut findings);
         let trusted = config.client.as_ref().zip(material.ca.as_deref());
-        let verifier = match trusted.map(|(client, ca)| verifier(client, ca, &provider)).transpose() {
+        let verifier = match trusted.map(|(client, ca)| verifier(client, ca, &revoked, &provider)).transpose() {
             Ok(verifier) => verifier,
             Err(message) => {
                 findings.push(Finding { place: "client.ca".to_owned(), message });
@@ -84,7 +89,7 @@ impl Termination {
             vec![Finding { place: "certificates[0].certificate".to_owned(), message: error.to_string() }]
         })?;
         let acceptor = TlsAcceptor::from(Arc::new(server));
-        Ok(Arc::new(Self { config: config.clone(), contents, selection, acceptor }))
+        Ok(Arc::new(Self { config: config.clone(), contents, selection, revoked, acceptor }))
     }
 
     /// What an operator should know at that time: certificates that are not valid, or are never chosen.
@@ -97,7 +102,7 @@ impl Termination {
             let messages = identity.out_of_date(now).into_iter().chain(unnamed);
             messages.map(move |message| Finding { place: place.clone(), message })
         });
-        warnings.collect()
+        warnings.chain(self.revoked.out_of_date(now)).collect()
     }
 }
 
@@ -131,13 +136,17 @@ fn server(
 fn verifier(
     client: &ClientCertificates,
     ca: &[u8],
+    revoked: &Revoked,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in files::certificates(ca)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|error| format!("certificate {} is not usable: {error}", index + 1))?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    // As OpenSSL does it, and so those who use it: a list that has expired says nothing, and what nothing is known of is refused.
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(revoked.lists().cloned())
+        .enforce_revocation_expiration();
     let builder = if client.required { builder } else { builder.allow_unauthenticated() };
     let verifier = builder.build().map_err(|error| error.to_string())?;
     Ok(verifier)
@@ -152,8 +161,12 @@ impl Terminations {
     pub fn set(&self, listeners: impl Iterator<Item = (SocketAddr, Option<Arc<Termination>>)>) {
         *self.0.borrow_mut() = listeners.collect();
     }
-    /// How connections of a listener are served; `None` when there is no such listener any more.
-    pub(super) fn of(&self, configured: SocketAddr) -> Option<Option<Arc<Termination>>> {
-        self.0.borrow().get(&configured).cloned()
+    /// Which listener the connections of an address belong to, and how they are served: its own, or the wider or narrower one that has
+    /// taken its place. `None` when there is none.
+    pub(super) fn of(&self, configured: SocketAddr) -> Option<(SocketAddr, Option<Arc<Termination>>)> {
+        let listeners = self.0.borrow();
+        let heir = || listeners.iter().find(|(other, _)| overlap(**other, configured));
+        let (address, tls) = listeners.get_key_value(&configured).or_else(heir)?;
+        Some((*address, tls.clone()))
     }
 }

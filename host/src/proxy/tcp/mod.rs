@@ -1,6 +1,7 @@
 //! One TCP connection, top to bottom: its filters are told of it → an upstream is connected → bytes go both ways through the
 //! filters → the end, told once to filters, metrics and log.
 
+mod gone;
 mod relay;
 
 use std::future::poll_fn;
@@ -13,6 +14,7 @@ use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use self::relay::Relay;
 use crate::filter::exchange::ConnectionFacts;
@@ -75,9 +77,27 @@ impl From<TcpStop> for Ended {
     }
 }
 
+/// A client's byte stream, and the socket under it.
+pub trait Client: AsyncRead + AsyncWrite + Unpin {
+    /// The socket.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Client for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Client for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// Serves one connection to its end. `draining` is ready when the gateway shuts down: a connection that has no upstream yet is
 /// then closed. Dropping the future ends the connection, its filters are told.
-pub async fn serve<C: AsyncRead + AsyncWrite + Unpin>(
+pub async fn serve<C: Client>(
     client: &mut C,
     connection: ConnectionFacts,
     service: &TcpService,
@@ -93,7 +113,7 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin>(
     let chain = TcpChain::new(facts, Rc::clone(&service.sources));
     let mut recording = Recording::new(chain, Arc::clone(&service.ledger));
     let upstream = {
-        let opening = pin!(open(&mut recording.chain, service));
+        let opening = pin!(open(&mut recording.chain, client.socket(), service));
         tokio::select! {
             biased;
             upstream = opening => upstream,
@@ -130,8 +150,16 @@ pub fn reset_at_close(stream: &TcpStream, resets: bool) {
 }
 
 /// Until all filters let the connection go on, and an upstream has taken it.
-async fn open(chain: &mut TcpChain, service: &TcpService) -> Result<TcpStream, Ended> {
-    let opened = tokio::time::timeout(service.idle_timeout, poll_fn(|cx| chain.poll_open(cx))).await;
+async fn open(chain: &mut TcpChain, client: &TcpStream, service: &TcpService) -> Result<TcpStream, Ended> {
+    let opened = tokio::time::timeout(service.idle_timeout, async {
+        tokio::select! {
+            biased;
+            opened = poll_fn(|cx| chain.poll_open(cx)) => opened.map_err(Ended::from),
+            // Nobody reads while a filter holds the connection, so nobody else would notice.
+            why = gone::wait(client) => Err(Ended::new(TcpEnd::ClientGone, why)),
+        }
+    })
+    .await;
     opened.map_err(|_| Ended::new(TcpEnd::IdleTimeout, "a filter held the new connection for too long"))??;
     match service.upstream.connect_tcp().await {
         Ok((upstream, address)) => {

@@ -88,6 +88,7 @@ impl Setup {
         };
         let route = Route {
             name: "all".into(),
+            listeners: Vec::new(),
             matches: Match { path: Some(PathMatch::Prefix(self.prefix.to_owned())), ..Match::default() },
             filters: Vec::new(),
             action: Action::to("origin"),
@@ -98,9 +99,11 @@ impl Setup {
             rewrite: self.rewrite.clone(),
             timeout: self.timeout,
             upgrades: Vec::new(),
+            reroute: config::Reroute::default(),
         };
         Config {
             listeners: vec![config::Listener {
+                name: None,
                 address,
                 tls: None,
                 tcp: None,
@@ -142,7 +145,8 @@ impl Setup {
             config,
         });
         let outcomes = Rc::<RefCell<Vec<Outcome>>>::default();
-        let proxy = Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))));
+        let proxy =
+            Proxy::new(Rc::new(move || Rc::clone(&generation)), Rc::new(Log(Rc::clone(&outcomes))), Arc::default());
         let (open, sockets) = tokio::sync::mpsc::channel(1);
         open.try_send(Sockets { open: vec![(address, listener)], close: Vec::new() }).unwrap();
         let (balance, mut handed) = Balance::new(1, usize::MAX);
@@ -160,6 +164,7 @@ pub(super) fn limits() -> Limits {
         header_bytes: 65_536,
         header_count: 100,
         buffer_bytes: 1_048_576,
+        memory: None,
         connections: 1000,
         connections_per_client: None,
         requests_per_connection: None,
@@ -195,6 +200,7 @@ struct Log(Rc<RefCell<Vec<Outcome>>>);
 
 impl Recorder for Log {
     fn begin(&self, _route: Option<&Rc<str>>) {}
+    fn moved(&self, _from: Option<&Rc<str>>, _to: &Rc<str>) {}
     fn opened(&self) {}
     fn closed(&self) {}
     fn handshake_failed(&self, _reason: HandshakeFailure) {}

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-use crate::config::{Action, HeaderChanges, Match, PathMatch, PathRewrite, Rewrite, Route};
+use crate::config::{Action, HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
 use crate::filter::{LocalReply, Name};
 use crate::proxy::{forward, local};
 
 fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
     Route {
         name: "r".into(),
+        listeners: Vec::new(),
         matches: Match { path: Some(PathMatch::Prefix(prefix.to_owned())), ..Match::default() },
         filters: Vec::new(),
         action: Action::to("u"),
@@ -20,6 +21,7 @@ fn route(prefix: &str, rewrite: Option<PathRewrite>) -> Route {
         rewrite: Rewrite { path: rewrite, host: None },
         timeout: None,
         upgrades: Vec::new(),
+        reroute: Reroute::default(),
     }
 }
 

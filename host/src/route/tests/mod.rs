@@ -6,10 +6,12 @@ mod precedence;
 mod scale;
 mod search;
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, Method};
 
 use super::RequestView;
-use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Rewrite, Route, ValueMatch};
+use crate::config::{Action, HeaderChanges, HostMatch, Match, PathMatch, Reroute, Rewrite, Route, ValueMatch};
 
 /// A request without a query and with few headers, to build on.
 #[derive(Debug)]
@@ -19,11 +21,13 @@ struct Request {
     query: Option<String>,
     method: Method,
     headers: HeaderMap,
+    listener: SocketAddr,
 }
 
 impl Request {
     fn get(host: &'static str, path: &str) -> Self {
-        Self { host, path: path.to_owned(), query: None, method: Method::GET, headers: HeaderMap::new() }
+        let listener = SocketAddr::from(([127, 0, 0, 1], 80));
+        Self { host, path: path.to_owned(), query: None, method: Method::GET, headers: HeaderMap::new(), listener }
     }
     fn view(&self) -> RequestView<'_> {
         RequestView {
@@ -32,6 +36,7 @@ impl Request {
             query: self.query.as_deref(),
             method: &self.method,
             headers: &self.headers,
+            listener: self.listener,
         }
     }
 }
@@ -40,6 +45,7 @@ impl Request {
 fn route(name: &str, matches: Match) -> Route {
     Route {
         name: name.into(),
+        listeners: Vec::new(),
         matches,
         filters: Vec::new(),
         action: Action::to("upstream"),
@@ -50,6 +56,7 @@ fn route(name: &str, matches: Match) -> Route {
         rewrite: Rewrite::default(),
         timeout: None,
         upgrades: Vec::new(),
+        reroute: Reroute::default(),
     }
 }
 

@@ -33,8 +33,8 @@ pub struct Targets {
     /// One for each target of the configuration.
     names: Mutex<Vec<Name>>,
     now: watch::Sender<Arc<Endpoints>>,
-    /// Requests under way, over all workers.
-    pub(crate) in_flight: AtomicUsize,
+    /// Requests under way, over all workers, and over all configurations that the upstream has had since the oldest of them.
+    pub(crate) in_flight: Arc<AtomicUsize>,
     /// One worker does the health checks.
     checked: AtomicBool,
     /// One worker resolves the names.
@@ -132,7 +132,7 @@ impl Targets {
             config,
             names: Mutex::new(names),
             now: watch::Sender::new(Arc::new(endpoints)),
-            in_flight: AtomicUsize::new(0),
+            in_flight: before.map(|before| Arc::clone(&before.in_flight)).unwrap_or_default(),
             checked: AtomicBool::new(false),
             resolved: AtomicBool::new(false),
         }
@@ -189,6 +189,13 @@ impl Endpoint {
         match (&self.address, &self.target.place) {
             (None, Place::Unix(_)) | (None, Place::Network { .. }) => self.target.to_string(),
             (Some(address), _) => address.to_string(),
+        }
+    }
+    /// What it is known by for as long as there is anything of it: an address is the same one whichever name it is found by.
+    pub(crate) fn identity(&self) -> String {
+        match (self.target.name(), self.address) {
+            (Some(_), Some(address)) => address.to_string(),
+            _ => self.target.to_string(),
         }
     }
     /// How it is called in logs.

@@ -1,7 +1,6 @@
 //! Fuzz target of the hostcalls.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -15,8 +14,8 @@ use crate::state::State;
 use crate::wasm::limits::{BODY_GROWTH, CALLOUTS, MAP_FIELDS, PROPERTIES, PROPERTY_BYTES};
 use crate::wasm::testing::engine;
 use crate::wasm::testing::guest::Guest;
-use crate::wasm::testing::stage::{Bench, NAME, Passed, Recorded, Talk, facts, head, on_worker, spec};
-use crate::wasm::{FilterSpec, WorkerFilter};
+use crate::wasm::testing::stage::{Bench, NAME, Passed, Talk, facts, head, on_worker, spec};
+use crate::wasm::{FilterSpec, VmSpec};
 
 /// A filter beside the one that is fed.
 const BYSTANDER: &str = "bystander";
@@ -94,10 +93,7 @@ fn specs() -> &'static (FilterSpec, FilterSpec) {
 
 /// That filter on this worker.
 fn bench(spec: &FilterSpec, state: &Arc<State>) -> Bench {
-    let callouts = Rc::<Recorded>::default();
-    let (spec, state) = (Arc::new(spec.clone()), Arc::clone(state));
-    let filter = WorkerFilter::new(spec, Arc::clone(&state), callouts.clone(), Rc::new(|_| ()), true);
-    Bench { state, callouts, filter, alarms: Rc::default() }
+    Bench::beside(&VmSpec::new(Arc::new(spec.clone())), Arc::clone(state))
 }
 
 /// What goes on, and what is kept beside it, is within bounds.

@@ -14,15 +14,14 @@
 //! | `f8`–`ff` | the next four bytes |
 
 use std::fmt::Write as _;
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
 use wasmtime::{Engine, Extern, FuncType, Linker, Module, Store, ValType};
 
-use crate::wasm::host_state::{HostState, Purpose};
+use crate::wasm::host_state::Purpose;
+use crate::wasm::hostcalls;
 use crate::wasm::testing::guest::Guest;
+use crate::wasm::testing::host;
 use crate::wasm::testing::stage::spec;
-use crate::wasm::{callouts, hostcalls};
 
 /// Most bytes of a program; the rest is left out.
 pub(super) const PROGRAM_BYTES: usize = 4096;
@@ -151,8 +150,7 @@ fn linked() -> Vec<(String, String, FuncType)> {
     let mut linker = Linker::new(&engine);
     let empty = Module::new(&engine, b"\0asm\x01\0\0\0").expect("an empty module");
     hostcalls::link(&mut linker, &empty).expect("everything is linked");
-    let spec = Arc::new(spec(&Guest::new().on("proxy_on_log", "")));
-    let host = HostState::new(spec, Arc::default(), Rc::new(callouts::Unanswered), Purpose::Canary, Weak::new());
+    let host = host(&spec(&Guest::new().on("proxy_on_log", "")), Purpose::Canary);
     let mut store = Store::new(&engine, host);
     let items: Vec<_> = linker.iter(&mut store).map(|(m, n, item)| (m.to_owned(), n.to_owned(), item)).collect();
     let function = |(module, name, item): (String, String, Extern)| match item {

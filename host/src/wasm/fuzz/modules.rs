@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::wasm::testing::engine;
+use crate::wasm::FilterSpec;
 use crate::wasm::testing::guest::Guest;
 use crate::wasm::testing::stage::spec;
-use crate::wasm::{FilterSpec, canary};
+use crate::wasm::testing::{canary, engine};
 
 /// Compiling what a target is fed (some kilobytes) takes milliseconds. This is no measurement but the line beyond which it must
 /// be taken for endless.
@@ -30,8 +30,7 @@ pub(crate) fn modules(input: &[u8]) {
         check_message(warning);
     }
     let spec = FilterSpec { plugin: Arc::new(plugin), ..SPEC.with(Clone::clone) };
-    if let Err(error) = canary(&spec, &Arc::default()) {
-        let text = error.to_string();
+    if let Err(text) = canary(&spec, &Arc::default()) {
         assert!(!text.contains("the host panicked"), "{text}");
         assert!(!text.is_empty());
     }

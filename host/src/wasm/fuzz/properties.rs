@@ -1,13 +1,14 @@
 //! Fuzz target of the stream's properties.
 
-use std::rc::{Rc, Weak};
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
+use std::sync::OnceLock;
 
+use crate::wasm::FilterSpec;
 use crate::wasm::host_state::{Effective, HostState, Purpose, Subject};
 use crate::wasm::limits::{PROPERTIES, PROPERTY_BYTES};
 use crate::wasm::testing::guest::Guest;
+use crate::wasm::testing::host;
 use crate::wasm::testing::stage::{Bench, Talk, spec};
-use crate::wasm::{FilterSpec, callouts};
 
 /// Any paths and values, each after a byte that says how long it is, set as properties of a stream and read back: what the
 /// gateway itself knows is never hidden by what was set, all of it stays within its bounds, and the neighbouring stream sees
@@ -40,15 +41,15 @@ pub(crate) fn properties(input: &[u8]) {
     let (size, count) = talk.chain.exchange().properties.size();
     assert!(size <= PROPERTY_BYTES && count <= PROPERTIES, "{count} properties of {size} bytes");
     for host in [&mut host, &mut other] {
-        host.effective = Effective::Root;
+        host.effective = Effective::Root(Rc::clone(host.roots.first()));
     }
 }
 
 /// What hostcalls work on, in the middle of that exchange.
 fn on(talk: &Talk, spec: &FilterSpec) -> HostState {
-    let callouts = Rc::new(callouts::Unanswered);
-    let mut host = HostState::new(Arc::new(spec.clone()), Arc::default(), callouts, Purpose::Serve, Weak::new());
-    let stream = host.open_stream(Subject::Request(talk.chain.exchange().stage(0))).expect("an id");
+    let mut host = host(spec, Purpose::Serve);
+    let root = Rc::clone(host.roots.first());
+    let stream = host.open_stream(&root, Subject::Request(talk.chain.exchange().stage(0))).expect("an id");
     host.effective = Effective::Stream(stream);
     host
 }

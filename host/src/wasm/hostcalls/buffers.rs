@@ -124,8 +124,8 @@ impl HostState {
                 Some(Incoming::Grpc(GrpcEvent::Message(message))) => Some(read(message)),
                 _ => None,
             },
-            Buffer::VmConfiguration => Some(read(self.spec.vm.config.as_bytes())),
-            Buffer::PluginConfiguration => Some(read(self.spec.config.as_bytes())),
+            Buffer::VmConfiguration => Some(read(self.spec().vm.config.as_bytes())),
+            Buffer::PluginConfiguration => Some(read(self.spec().config.as_bytes())),
             Buffer::Nothing => None,
         }
     }
@@ -137,11 +137,11 @@ impl HostState {
         let size = stage.with_body(direction, <[u8]>::len).unwrap_or(0);
         let replaced = clamp(start, length, size).len();
         if (size - replaced).saturating_add(data.len()) > limit {
-            tracing::warn!(filter = &*self.spec.name, limit, "A filter made a body too large.");
+            tracing::warn!(filter = &*self.spec().name, limit, "A filter made a body too large.");
             stage.reply(LocalReply::text(
                 500,
                 "",
-                format!("{}: made a body larger than {limit} bytes", self.spec.name),
+                format!("{}: made a body larger than {limit} bytes", self.spec().name),
             ));
             return;
         }
@@ -157,7 +157,7 @@ impl HostState {
         let size = stage.with_data(side, <[u8]>::len).unwrap_or(0);
         let replaced = clamp(start, length, size).len();
         if (size - replaced).saturating_add(data.len()) > limit {
-            stage.stop(TcpStop::TooLarge(format!("{}: made more than {limit} bytes of one chunk", self.spec.name)));
+            stage.stop(TcpStop::TooLarge(format!("{}: made more than {limit} bytes of one chunk", self.spec().name)));
             return Ok(());
         }
         let at = |position: u32| usize::try_from(position).unwrap_or(usize::MAX);

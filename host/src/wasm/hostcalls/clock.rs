@@ -15,8 +15,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |caller: Caller<'_, HostState>, period: u32| {
         hostcall(caller, |guest| {
             let period = Duration::from_millis(period.into());
-            // Zero stops the timer. It belongs to the root context, whichever context asks.
-            guest.host().left.tick = Some((!period.is_zero()).then(|| period.max(TICK_FLOOR)));
+            // Zero stops the timer. It belongs to the root context, whichever of its contexts asks.
+            let HostState { left, effective, .. } = guest.host();
+            left.tick(effective.root(), (!period.is_zero()).then(|| period.max(TICK_FLOOR)));
             Ok(())
         })
     })?;

@@ -39,7 +39,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<Vec<u8>, Refused> {
-    if host.spec.capabilities.foreign.is_some() {
+    if host.spec().capabilities.foreign.is_some() {
         granted(host, name)?;
     }
     match name {
@@ -66,8 +66,12 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
         b"compress" => envoy::compress(arguments.0),
         b"uncompress" => envoy::uncompress(arguments.0),
         b"set_envoy_filter_state" => envoy::set_filter_state(host, arguments.0),
-        // Routes are chosen before filters run, and properties need no declaration.
-        b"clear_route_cache" | b"declare_property" => Ok(Vec::new()),
+        b"clear_route_cache" => {
+            host.clear_route();
+            Ok(Vec::new())
+        }
+        // Properties need no declaration.
+        b"declare_property" => Ok(Vec::new()),
         _ => Err(Status::NotFound.into()),
     }
 }
@@ -75,11 +79,11 @@ fn call(host: &mut HostState, name: &[u8], arguments: Arguments<'_>) -> Result<V
 /// A name that is not granted is refused whether there is such a function or not.
 fn granted(host: &mut HostState, name: &[u8]) -> Result<(), Status> {
     let name = printable(name, 64);
-    if host.spec.capabilities.allows_foreign(&name) {
+    if host.spec().capabilities.allows_foreign(&name) {
         return Ok(());
     }
     if host.log.may_warn() {
-        let filter = &*host.spec.name;
+        let filter = &*host.spec().name;
         tracing::warn!(filter, function = &*name, "A filter calls a foreign function that it was not granted.");
     }
     Err(Status::InternalFailure)
@@ -191,7 +195,7 @@ fn properties(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>,
 
 fn fault(host: &HostState, message: &[u8]) -> Result<Vec<u8>, Refused> {
     let message = printable(message, LOG_LINE_BYTES);
-    tracing::error!(filter = &*host.spec.name, error = &*message, "A filter reports a fault.");
+    tracing::error!(filter = &*host.spec().name, error = &*message, "A filter reports a fault.");
     if let Effective::Stream(stream) = &host.effective {
         let fault = Fault { kind: FaultKind::Reported, detail: Rc::from(&*message) };
         stream.reported.borrow_mut().get_or_insert(fault);

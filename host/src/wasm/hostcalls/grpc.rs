@@ -80,16 +80,16 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap("env", "proxy_grpc_cancel", |caller: Caller<'_, HostState>, token: u32| {
         hostcall(caller, |guest| {
-            let calls = &mut guest.host().calls;
-            calls.grpc(token)?;
+            let HostState { calls, effective, .. } = guest.host();
+            calls.grpc(effective.root(), token)?;
             calls.remove(token);
             Ok(())
         })
     })?;
     linker.func_wrap("env", "proxy_grpc_close", |caller: Caller<'_, HostState>, token: u32| {
         hostcall(caller, |guest| {
-            let calls = &mut guest.host().calls;
-            match calls.grpc(token)? {
+            let HostState { calls, effective, .. } = guest.host();
+            match calls.grpc(effective.root(), token)? {
                 Some(Call::Stream(stream)) => stream.close(),
                 // A unary call has sent all it has to send: closing it means not to wait for its answer.
                 Some(Call::Unary { .. } | Call::Http) | None => calls.remove(token),
@@ -112,7 +112,7 @@ fn read(
     };
     let target = memory.bytes(upstream.0, upstream.1)?;
     let (upstream, authority) = match std::str::from_utf8(target) {
-        Ok(name) if host.spec.upstreams.contains(name) => (name.to_owned(), None),
+        Ok(name) if host.spec().upstreams.contains(name) => (name.to_owned(), None),
         _ => target_of(target).unwrap_or_else(|| (String::from_utf8_lossy(target).into_owned(), None)),
     };
     Ok(GrpcCall {
@@ -120,7 +120,7 @@ fn read(
         authority,
         service: text(service)?,
         method: text(method)?,
-        metadata: read_headers(memory.bytes(metadata, metadata_size)?, &host.spec.name)?,
+        metadata: read_headers(memory.bytes(metadata, metadata_size)?, &host.spec().name)?,
         timeout: None,
     })
 }
@@ -148,7 +148,7 @@ fn target_of(bytes: &[u8]) -> Option<(String, Option<String>)> {
 
 impl HostState {
     fn grpc_send(&mut self, token: u32, message: &[u8], end_of_stream: bool) -> Result<(), Status> {
-        let stream = match self.calls.grpc(token)? {
+        let stream = match self.calls.grpc(self.effective.root(), token)? {
             Some(Call::Stream(stream)) => stream,
             Some(Call::Unary { .. } | Call::Http) => return Err(Status::BadArgument),
             None => return Ok(()),

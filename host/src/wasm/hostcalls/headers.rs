@@ -247,7 +247,7 @@ impl HostState {
         }
         let name = crate::wasm::log::printable(key, 64);
         tracing::warn!(
-            filter = &*self.spec.name,
+            filter = &*self.spec().name,
             name = &*name,
             "A filter wrote a header that is not legal here; it was dropped."
         );

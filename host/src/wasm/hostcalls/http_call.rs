@@ -36,9 +36,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                     upstream: std::str::from_utf8(memory.bytes(upstream, upstream_size)?)
                         .map_err(|_| Status::BadArgument)?
                         .to_owned(),
-                    headers: read_headers(memory.bytes(headers, headers_size)?, &host.spec.name)?,
+                    headers: read_headers(memory.bytes(headers, headers_size)?, &host.spec().name)?,
                     body: Bytes::copy_from_slice(memory.bytes(body, body_size)?),
-                    trailers: read_headers(memory.bytes(trailers, trailers_size)?, &host.spec.name)?,
+                    trailers: read_headers(memory.bytes(trailers, trailers_size)?, &host.spec().name)?,
                     timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into())),
                 };
                 let token = callouts::start(host, call)?;

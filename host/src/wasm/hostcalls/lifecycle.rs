@@ -3,17 +3,13 @@
 use wasmtime::{Caller, Linker};
 
 use super::{Status, hostcall};
-use crate::wasm::host_state::{Effective, HostState, ROOT_CONTEXT};
+use crate::wasm::host_state::HostState;
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_set_effective_context", |caller: Caller<'_, HostState>, context: u32| {
         hostcall(caller, |guest| {
             let host = guest.host();
-            host.effective = if context == ROOT_CONTEXT {
-                Effective::Root
-            } else {
-                Effective::Stream(host.stream(context).ok_or(Status::BadArgument)?)
-            };
+            host.effective = host.context(context).ok_or(Status::BadArgument)?;
             Ok(())
         })
     })?;

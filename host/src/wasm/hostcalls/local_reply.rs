@@ -35,7 +35,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 let (memory, host) = guest.split();
                 let reply = read(
                     &memory,
-                    &host.spec.name,
+                    &host.spec().name,
                     (status, grpc_status),
                     [(details, details_size), (body, body_size), (headers, headers_size)],
                 )?;
@@ -99,7 +99,7 @@ impl HostState {
         let recorded = self.live_stage().is_some_and(|stage| stage.reply(reply));
         if !recorded {
             tracing::debug!(
-                filter = &*self.spec.name,
+                filter = &*self.spec().name,
                 "A local reply was ignored: an earlier one won, or there is no stream to reply to."
             );
         }

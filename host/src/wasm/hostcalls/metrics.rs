@@ -68,14 +68,14 @@ fn refused(error: MetricError) -> Refused {
 impl HostState {
     /// Defines a metric, or finds it; the id is for this instance only.
     pub(super) fn define_metric(&mut self, kind: MetricKind, name: &str, labels: &[(String, String)]) -> u32 {
-        let id = self.services.metrics.define(&self.spec.plugin.name, kind, name, labels);
+        let id = self.services.metrics.define(&self.spec().plugin.name, kind, name, labels);
         if let Some(id) = id.ok().and_then(|id| self.metrics.hand_out(id)) {
             return id;
         }
         if self.log.may_warn() {
             let name = crate::wasm::log::printable(name.as_bytes(), 64);
             tracing::warn!(
-                filter = &*self.spec.name,
+                filter = &*self.spec().name,
                 name = &*name,
                 "A metric of a filter cannot be had; it counts nothing."
             );

@@ -62,9 +62,9 @@ impl HostState {
     }
     fn known_property(&self, head: &str, tail: &str) -> Option<Vec<u8>> {
         match (head, tail) {
-            ("plugin_name", "") => return Some(self.spec.name.as_bytes().to_vec()),
+            ("plugin_name", "") => return Some(self.spec().name.as_bytes().to_vec()),
             // C++ modules choose a root context by this name; the unnamed one is what they register by default.
-            ("plugin_root_id", "") => return Some(self.spec.vm.root_id.as_bytes().to_vec()),
+            ("plugin_root_id", "") => return Some(self.spec().vm.root_id.as_bytes().to_vec()),
             ("plugin_vm_id", "") => return Some(self.vm_id().as_bytes().to_vec()),
             ("plugin_vm_memory", "") => return number(self.memory_limit.size()),
             _ => {}
@@ -81,8 +81,8 @@ impl HostState {
             ("destination", name) => address(facts.connection.local, name),
             ("connection", name) => connection(&facts.connection, name),
             ("upstream", name) => address(exchange.progress.borrow().upstream_address?, name),
-            ("route_name", "") | ("xds", "route_name") => Some(facts.route.as_bytes().to_vec()),
-            ("cluster_name", "") | ("xds", "cluster_name") => Some(facts.upstream.as_bytes().to_vec()),
+            ("route_name", "") | ("xds", "route_name") => Some(exchange.route().as_bytes().to_vec()),
+            ("cluster_name", "") | ("xds", "cluster_name") => Some(exchange.upstream().as_bytes().to_vec()),
             _ => None,
         }
     }
@@ -146,12 +146,12 @@ impl HostState {
     /// refusal) and logged.
     pub(in crate::wasm) fn set_property(&self, path: &[u8], value: &[u8]) {
         let Some(properties) = self.set_properties() else {
-            tracing::debug!(filter = &*self.spec.name, "A property was set outside a stream; it was ignored.");
+            tracing::debug!(filter = &*self.spec().name, "A property was set outside a stream; it was ignored.");
             return;
         };
         let (bytes, count) = properties.size();
         if count >= PROPERTIES || bytes + path.len() + value.len() > PROPERTY_BYTES {
-            tracing::warn!(filter = &*self.spec.name, "A stream has too many properties; one was not set.");
+            tracing::warn!(filter = &*self.spec().name, "A stream has too many properties; one was not set.");
             return;
         }
         properties.set(trim(path), Bytes::copy_from_slice(value));

@@ -40,7 +40,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                     Err(SetError::Full) => {
                         // SDKs know OK and CAS_MISMATCH only, and a guest that is told to try again would do so for ever.
                         if host.log.may_warn() {
-                            tracing::warn!(filter = &*host.spec.name, "Shared data is full; a value was not stored.");
+                            tracing::warn!(filter = &*host.spec().name, "Shared data is full; a value was not stored.");
                         }
                         Ok(())
                     }

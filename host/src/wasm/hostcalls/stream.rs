@@ -30,13 +30,13 @@ pub(super) fn link(linker: &mut Linker<HostState>, module: &Module) -> wasmtime:
     for (name, direction) in [
         ("proxy_continue_request", Some(Direction::Request)),
         ("proxy_continue_response", Some(Direction::Response)),
-        // Routes are chosen before filters run; there is nothing to clear.
         ("proxy_clear_route_cache", None),
     ] {
         let run = move |caller: Caller<'_, HostState>| {
             hostcall(caller, |guest| {
-                if let Some(direction) = direction {
-                    guest.host().resume(direction);
+                match direction {
+                    Some(direction) => guest.host().resume(direction),
+                    None => guest.host().clear_route(),
                 }
                 Ok(())
             })
@@ -82,7 +82,7 @@ impl HostState {
     /// One peer without the other has nobody to talk to, so both connections go, as in Envoy.
     fn close_connection(&self) {
         if let Some(stage) = self.live_tcp() {
-            stage.stop(TcpStop::Closed(format!("{}: closed the connection", self.spec.name)));
+            stage.stop(TcpStop::Closed(format!("{}: closed the connection", self.spec().name)));
         }
     }
     fn resume(&self, direction: Direction) {
@@ -90,9 +90,15 @@ impl HostState {
             stage.resume(direction);
         }
     }
+    /// The request's route is chosen again when its head leaves the chain.
+    pub(super) fn clear_route(&self) {
+        if let Some(stage) = self.live_stage() {
+            stage.clear_route();
+        }
+    }
     fn close(&self) {
         if let Some(stage) = self.live_stage() {
-            stage.reset(format!("{}: closed the stream", self.spec.name));
+            stage.reset(format!("{}: closed the stream", self.spec().name));
         }
     }
 }

@@ -230,7 +230,7 @@ fn wasi(
 
 /// The configured environment, as C wants it.
 fn environment(host: &HostState) -> Vec<String> {
-    host.spec.env.iter().map(|(name, value)| format!("{name}={value}\0")).collect()
+    host.spec().env.iter().map(|(name, value)| format!("{name}={value}\0")).collect()
 }
 
 fn write_strings(guest: &mut Guest<'_>, strings: &[String], (mut pointer, mut bytes): Target) -> Result<(), Refused> {

@@ -21,7 +21,7 @@ use crate::filter::{
     GrpcStream, Headers, LocalReply, Name, OnError,
 };
 use crate::state::State;
-use crate::wasm::{FilterSpec, WorkerFilter};
+use crate::wasm::{FilterSpec, VmSpec, WorkerFilter, WorkerVm};
 
 /// The plugin's name, and so the vm id of its shared data.
 pub(in crate::wasm) const NAME: &str = "test";
@@ -108,11 +108,14 @@ pub(in crate::wasm) fn spec(guest: &Guest) -> FilterSpec {
     }
 }
 
-/// A filter on a worker.
+/// A filter on a worker, and those that share its instance.
 pub(in crate::wasm) struct Bench {
     pub(in crate::wasm) state: Arc<State>,
     pub(in crate::wasm) callouts: Rc<Recorded>,
     pub(in crate::wasm) filter: Rc<WorkerFilter>,
+    /// The others.
+    pub(in crate::wasm) more: Vec<Rc<WorkerFilter>>,
+    pub(in crate::wasm) vm: Rc<WorkerVm>,
     /// How often it was said that instances only die.
     pub(in crate::wasm) alarms: Rc<Cell<u32>>,
 }
@@ -122,17 +125,25 @@ impl Bench {
         Self::with(spec(guest))
     }
     pub(in crate::wasm) fn with(spec: FilterSpec) -> Self {
-        let (state, callouts) = (Arc::new(State::default()), Rc::new(Recorded::default()));
+        Self::beside(&VmSpec::new(Arc::new(spec)), Arc::default())
+    }
+    /// Several that share an instance.
+    pub(in crate::wasm) fn shared(specs: impl IntoIterator<Item = FilterSpec>) -> Self {
+        let mut specs = specs.into_iter().map(Arc::new);
+        let mut vm = VmSpec::new(specs.next().expect("an entry"));
+        specs.for_each(|spec| vm.join(spec));
+        Self::beside(&vm, Arc::default())
+    }
+    /// Beside others that share a state.
+    pub(in crate::wasm) fn beside(vm: &VmSpec, state: Arc<State>) -> Self {
+        let callouts = Rc::new(Recorded::default());
         let alarms = Rc::<Cell<u32>>::default();
         let raised = Rc::clone(&alarms);
-        let filter = WorkerFilter::new(
-            Arc::new(spec),
-            Arc::clone(&state),
-            callouts.clone(),
-            Rc::new(move |_| raised.set(raised.get() + 1)),
-            true,
-        );
-        Self { state, callouts, filter, alarms }
+        let alarm = Rc::new(move |_: &_| raised.set(raised.get() + 1));
+        let vm = WorkerVm::new(vm, Arc::clone(&state), |_| callouts.clone(), alarm, true);
+        let mut filters = vm.filters();
+        let (filter, more) = (filters.next().expect("an entry"), filters.collect());
+        Self { state, callouts, filter, more, vm, alarms }
     }
     /// What the guest noted under that number.
     pub(in crate::wasm) fn noted(&self, slot: u32) -> Option<Bytes> {
@@ -151,7 +162,11 @@ impl Bench {
     }
     /// A request begins.
     pub(in crate::wasm) fn exchange(&self) -> Talk {
-        let filters: Rc<[Rc<dyn FilterSource>]> = Rc::from([Rc::clone(&self.filter) as Rc<dyn FilterSource>]);
+        Self::exchange_through(&self.filter)
+    }
+    /// A request begins that goes through one of them.
+    pub(in crate::wasm) fn exchange_through(filter: &Rc<WorkerFilter>) -> Talk {
+        let filters: Rc<[Rc<dyn FilterSource>]> = Rc::from([Rc::clone(filter) as Rc<dyn FilterSource>]);
         Talk { chain: Chain::new(facts(), filters) }
     }
     /// A whole exchange with a small request and response, to its end.

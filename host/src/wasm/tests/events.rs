@@ -234,8 +234,8 @@ fn a_retired_filter_serves_its_streams_and_then_says_goodbye() {
         let bench = Bench::new(&guest);
         let talk = bench.exchange();
         talk.request(&[], &[]);
-        bench.filter.retire(Duration::from_secs(20));
-        bench.filter.retire(Duration::from_secs(20));
+        bench.vm.retire(Duration::from_secs(20));
+        bench.vm.retire(Duration::from_secs(20));
         assert!(talk.response(&[], &[]).unwrap().head.is_ok());
         assert_eq!((bench.number(1), bench.noted(2)), (2, None));
         talk.chain.finish();
@@ -255,7 +255,7 @@ fn what_is_still_running_at_the_end_of_the_drain_is_ended() {
         let bench = Bench::new(&Guest::new().on("proxy_on_request_headers", "(i32.const 1)"));
         let talk = bench.exchange();
         assert!(talk.request(&[], &[]).is_none());
-        bench.filter.retire(Duration::from_millis(5));
+        bench.vm.retire(Duration::from_millis(5));
         let mut reply = None;
         until(|| {
             reply = talk.take(Request);

@@ -8,7 +8,8 @@ use super::stage::{Bench, spec};
 use crate::filter::Direction::Request;
 use crate::filter::{Fault, FaultKind, FilterSource, OnError};
 use crate::wasm::host_state::Purpose;
-use crate::wasm::{callouts, host_state, instance};
+use crate::wasm::instance::Instance;
+use crate::wasm::testing::host;
 
 /// The fault of a guest that does that while it starts, told precisely.
 fn fault_of(body: &str) -> Fault {
@@ -16,14 +17,8 @@ fn fault_of(body: &str) -> Fault {
 }
 
 fn fault_of_guest(guest: &Guest) -> Fault {
-    let host = host_state::HostState::new(
-        Arc::new(spec(guest)),
-        Arc::default(),
-        std::rc::Rc::new(callouts::Unanswered),
-        Purpose::Canary,
-        std::rc::Weak::new(),
-    );
-    instance::Instance::start(host).err().expect("a fault")
+    let host = host(&spec(guest), Purpose::Canary);
+    Instance::start(host).err().expect("a fault").fault
 }
 
 /// A guest that does `body` in `callback` when the request has the header `x-bad`, or where it cannot know, for the
@@ -219,7 +214,7 @@ fn calling_what_the_host_does_not_have_ends_the_instance() {
         (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (call $redis) (i32.const 1)))"#;
     let mut spec = spec(&Guest::new().on("proxy_on_log", ""));
     spec.plugin = Arc::new(super::engine().load("test", &wat::parse_str(text).unwrap()).unwrap());
-    let error = crate::wasm::canary(&spec, &Arc::default()).unwrap_err().to_string();
+    let error = crate::wasm::testing::canary(&spec, &Arc::default()).unwrap_err();
     assert!(error.contains("called env.proxy_redis_call, which this host does not have"), "{error}");
 }
 

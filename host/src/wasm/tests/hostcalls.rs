@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
 use wasmtime::{Engine, Linker, Module, Store};
 
 use super::guest::{Guest, IMPORTS};
 use super::stage::{Bench, on_worker, spec};
 use crate::config::capabilities::AREAS;
-use crate::wasm::host_state::{HostState, Purpose};
-use crate::wasm::{callouts, hostcalls};
+use crate::wasm::host_state::Purpose;
+use crate::wasm::hostcalls;
+use crate::wasm::testing::host;
 
 /// Statuses that the Rust SDK expects of a hostcall besides OK (abi 0.2.1; those that are not here expect OK alone). It panics on
 /// others.
@@ -60,8 +59,7 @@ fn the_table_has_exactly_what_is_linked() {
     let engine = Engine::default();
     let mut linker = Linker::new(&engine);
     hostcalls::link(&mut linker, &Module::new(&engine, b"\0asm\x01\0\0\0").unwrap()).unwrap();
-    let spec = Arc::new(spec(&Guest::new().on("proxy_on_request_headers", "(i32.const 0)")));
-    let host = HostState::new(spec, Arc::default(), Rc::new(callouts::Unanswered), Purpose::Canary, Weak::new());
+    let host = host(&spec(&Guest::new().on("proxy_on_request_headers", "(i32.const 0)")), Purpose::Canary);
     let mut store = Store::new(&engine, host);
     let mut linked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (module, name, _) in linker.iter(&mut store) {

@@ -14,6 +14,7 @@ mod loading;
 mod logging;
 mod properties;
 mod replies;
+mod roots;
 mod starting;
 mod state;
 mod wasi;

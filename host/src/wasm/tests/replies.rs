@@ -76,3 +76,15 @@ fn streams_that_do_not_exist_are_told_apart() {
     assert!(bench.exchange().request(&[], &[]).is_some());
     assert_eq!([1, 2, 3].map(|slot| bench.number(slot)), [0, 2, 0]);
 }
+
+#[test]
+fn both_ways_of_asking_have_the_route_chosen_again() {
+    let foreign = "(drop (call $proxy_call_foreign_function 'clear_route_cache' '' (i32.const 0) (i32.const 0)))";
+    for (ask, asked) in [(foreign, true), ("(drop (call $proxy_clear_route_cache))", true), ("", false)] {
+        let guest = Guest::new().on("proxy_on_request_headers", &format!("{ask} (i32.const 0)"));
+        let talk = Bench::new(&guest).exchange();
+        talk.request(&[], &[]);
+        assert_eq!(talk.chain.exchange().take_route_cleared(), asked, "{ask}");
+        assert!(!talk.chain.exchange().take_route_cleared(), "once");
+    }
+}

@@ -7,10 +7,10 @@ use super::guest::{Guest, pairs};
 use super::stage::{Bench, NAME, spec};
 use crate::filter::FaultKind;
 use crate::state::State;
-use crate::wasm::canary;
+use crate::wasm::testing::canary;
 
 fn refusal(guest: &Guest) -> String {
-    canary(&spec(guest), &Arc::new(State::default())).expect_err("it does not start").to_string()
+    canary(&spec(guest), &Arc::new(State::default())).expect_err("it does not start")
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_canary_may_make_callouts() {
 fn a_module_too_large_for_its_ceiling_does_not_start() {
     let mut spec = spec(&Guest::new().on("proxy_on_log", ""));
     spec.memory = 65536;
-    let reason = canary(&spec, &Arc::new(State::default())).unwrap_err().to_string();
+    let reason = canary(&spec, &Arc::new(State::default())).unwrap_err();
     assert!(reason.starts_with("instantiation: passed its memory ceiling of 65536 bytes"), "{reason}");
 }
 

@@ -1,7 +1,10 @@
 //! Shared data, queues and metrics.
 
+use std::sync::Arc;
+
 use super::guest::Guest;
 use super::stage::Bench;
+use crate::wasm::VmSpec;
 
 fn on_configure(body: &str) -> Bench {
     Bench::new(&Guest::new().on("proxy_on_configure", &format!("{body} (i32.const 1)")).on("proxy_on_log", ""))
@@ -36,10 +39,9 @@ fn queues_are_resolved_filled_and_emptied() {
     );
     assert_eq!(bench.number(1), 1, "never registered");
     assert_eq!(bench.number(2), 1, "an id that it was not given");
-    let state = std::sync::Arc::clone(&bench.state);
+    let state = Arc::clone(&bench.state);
     state.queues.register("other", "theirs", Box::new(|| {}));
-    let again = crate::wasm::WorkerFilter::new(
-        std::sync::Arc::new(super::stage::spec(&Guest::new().on(
+    let guest = Guest::new().on(
             "proxy_on_configure",
             "(drop (call $proxy_resolve_shared_queue 'other' 'theirs' (i32.const 32)))
              (call $note (i32.const 2) (call $proxy_enqueue_shared_queue (i32.load (i32.const 32)) 'item'))
@@ -47,12 +49,8 @@ fn queues_are_resolved_filled_and_emptied() {
              (call $note_result (i32.const 4))
              (call $note (i32.const 5) (call $proxy_dequeue_shared_queue (i32.load (i32.const 32)) (global.get $at) (global.get $n)))
              (i32.const 1)",
-        ))),
-        state,
-        bench.callouts.clone(),
-        std::rc::Rc::new(|_| ()),
-        true,
     );
+    let again = Bench::beside(&VmSpec::new(Arc::new(super::stage::spec(&guest))), state);
     assert_eq!([2, 3, 5, 6].map(|slot| bench.number(slot)), [0, 0, 7, 1]);
     assert_eq!(bench.text(4), "item");
     drop(again);
@@ -71,7 +69,7 @@ fn queues_of_others_and_foreign_functions_are_there_as_far_as_they_are_granted()
          (i32.const 0)",
     );
     let mut spec = super::stage::spec(&guest);
-    let only = |name: &str| Some(std::collections::BTreeSet::from([std::sync::Arc::from(name)]));
+    let only = |name: &str| Some(std::collections::BTreeSet::from([Arc::from(name)]));
     spec.capabilities.shared = only("friend");
     spec.capabilities.foreign = only("compress");
     let bench = Bench::with(spec);
