@@ -80,6 +80,72 @@ async fn a_plugins_schema_is_checked_with_places_and_suggestions() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_file_and_with_every_filter_is_told_at_once() {
+    let picky = Wat::new()
+        .on("proxy_on_configure", "(drop (call $log (i32.const 4) (text \"colour must be red\"))) (i32.const 0)");
+    let site = Site::empty().plugin("picky", picky.build());
+    site.write_text(
+        r#"{
+  "listeners": [{ "address": "127.0.0.1:0" }],
+  "upstreams": { "users": { "targets": [] } },
+  "filters": [{ "use": "cors", "config": { "origns": ["*"], "max_age": 7 } }, { "use": "corz" }],
+  "routes": [
+    { "upstream": "user", "filters": [{ "use": "picky", "config": { "colour": "blue" } }] },
+    { "upstream": "users", "filters": [{ "use": "rate-limit", "deadlin": "1s", "config": { "per": "1 m" } }] },
+    { "upstream": "users", "filters": [{ "use": "cors", "memory": "64KiB", "config": { "origins": ["*"] } }] },
+  ],
+}"#,
+    );
+    let output = check(site).await;
+    assert_eq!(output.code, 1);
+    let text = output.text();
+    for said in [
+        "gateway.json:3:40: upstreams.users.targets: must not be empty",
+        "gateway.json:4:44: filters[0].config.origns: unknown key; did you mean \"origins\"?",
+        "gateway.json:4:72: filters[0].config.max_age: expected a string, found a number",
+        "gateway.json:4:88: filters[1].use: unknown plugin \"corz\"",
+        "gateway.json:6:19: routes[0].upstream: unknown upstream \"user\"",
+        "gateway.json:6:79: routes[0].filters[0].config.colour: colour must be red",
+        "gateway.json:7:63: routes[1].filters[0].deadlin: unknown key; did you mean \"deadline\"?",
+        "gateway.json:7:99: routes[1].filters[0].config.per: expected a duration such as \"250ms\", \"5s\", \"1m\" or \"1h\", found \"1 m\"",
+        "gateway.json:8:67: routes[2].filters[0].memory: too little for plugin \"cors\" to start",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_a_warning_with_its_place_and_no_error() {
+    let mut config = one_route("http://127.0.0.1:9", &json!([]));
+    config["upstreams"]["spare"] = json!({ "targets": ["http://127.0.0.1:9"] });
+    let second = json!({ "name": "second", "match": { "path": "/" }, "upstream": "origin" });
+    config["routes"].as_array_mut().unwrap().push(second);
+    let output = check(Site::new(&config)).await;
+    let text = output.text();
+    assert_eq!(output.code, 0, "{text}");
+    let warnings: Vec<&str> = text.lines().filter(|line| line.starts_with("warning: gateway.json:")).collect();
+    assert_eq!(warnings.len(), 2, "{text}");
+    for said in ["upstreams.spare: nothing uses this upstream", "routes[1]: can never match: the route"] {
+        assert!(warnings.iter().any(|warning| warning.contains(said)), "{said} is not in\n{text}");
+    }
+    let site = Site::new(&config);
+    let output = tokio::task::spawn_blocking(move || site.run(&["check", "-o", "json"])).await.unwrap();
+    let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!((&json["valid"], json["warnings"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{json}");
+    assert!(json["warnings"][0]["line"].as_u64().is_some_and(|line| line > 0), "{json}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_only_a_plugins_configuration_names_is_used() {
+    let mut config = one_route("http://127.0.0.1:9", &json!([]));
+    let jwt = json!({ "jwt": { "issuer": "https://idp.example", "jwks": { "upstream": "idp", "path": "/keys" } } });
+    config["upstreams"]["idp"] = json!({ "targets": ["http://127.0.0.1:9"] });
+    config["filters"] = json!([{ "use": "auth", "config": jwt }]);
+    let output = check(Site::new(&config)).await;
+    assert!(output.code == 0 && !output.text().contains("nothing uses"), "{}", output.text());
+}
+
+#[tokio::test]
 async fn check_leaves_no_trace_and_opens_no_port() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = one_route("http://127.0.0.1:9", &json!([]));

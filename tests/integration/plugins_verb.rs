@@ -101,4 +101,11 @@ async fn what_is_built_in_is_inspected_by_its_name() {
     let output = run(Site::empty(), &["plugins", "inspect", "auth"]).await;
     assert_eq!(output.code, 0, "{}", output.text());
     assert!(output.stdout.contains("callbacks    request_headers"), "{}", output.stdout);
+    let imports: Vec<&str> = output.stdout.lines().skip_while(|line| !line.starts_with("imports")).collect();
+    assert_eq!(
+        imports[0..2],
+        ["imports      log", "               proxy_log"],
+        "one a line, by area: {}",
+        output.stdout
+    );
 }

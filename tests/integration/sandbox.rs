@@ -243,6 +243,9 @@ async fn a_panic_tells_filter_file_and_line_to_the_log_and_nothing_to_the_client
     let trap = &filters["filters"][0]["last_traps"][0];
     assert!(trap["detail"].as_str().is_some_and(|detail| detail.contains("the secret reason")), "{filters:#}");
     assert!(trap["request_id"].is_string() && trap["kind"] == "trap", "{trap}");
+    let (_, frames) = trap["detail"].as_str().and_then(|detail| detail.rsplit_once("; in ")).unwrap();
+    assert!(!frames.contains("_ZN") && !frames.contains("_R") && !frames.contains("17h"), "no mangled names: {frames}");
+    assert!(!frames.contains("panicking") && !frames.contains("begin_unwind"), "what panicked, not how: {frames}");
 }
 
 #[tokio::test]

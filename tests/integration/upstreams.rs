@@ -306,7 +306,9 @@ async fn checks_go_on_when_the_files_of_an_upstreams_tls_change() {
     let (origin, well) = ailing("a").await;
     let authority = sluicegate_tests::tls::Authority::new("One");
     let health = json!({ "path": "/healthz", "interval": "20ms", "unhealthy": 1, "healthy": 1 });
-    let upstream = json!({ "targets": [origin.url()], "health": health, "tls": { "ca": "ca.pem" } });
+    // One that is asked when nobody else is left, and never well.
+    let last = json!({ "url": "https://127.0.0.1:9", "priority": 1 });
+    let upstream = json!({ "targets": [origin.url(), last], "health": health, "tls": { "ca": "ca.pem" } });
     let site = Site::new(&config(&upstream));
     crate::tls::file(&site, "ca.pem", &authority.pem);
     let gateway = site.start().await;

@@ -30,7 +30,9 @@ pub(super) fn exec(config: &Path, options: &Options) -> Exit {
             Exit::Ok
         }
         (Ok(summary), Output::Json) => {
-            say(&serde_json::json!({ "valid": true, "problems": [], "summary": summary.to_json() }).to_string());
+            let (warnings, summary) = (to_json(&summary.warnings), summary.to_json());
+            let result = serde_json::json!({ "valid": true, "problems": [], "warnings": warnings, "summary": summary });
+            say(&result.to_string());
             Exit::Ok
         }
         (Err(StartError::Invalid(problems)), Output::Text) => {

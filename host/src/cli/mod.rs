@@ -4,6 +4,7 @@
 
 mod check;
 mod explain;
+mod fmt;
 mod plugins;
 mod run;
 mod schema;
@@ -48,7 +49,7 @@ struct Arguments {
     common: Common,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid (explain: no route takes the request), 2 wrong usage, 3 the machine refused (port in use, permission), 130 told twice to end.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 configuration or plugin not valid (explain: no route takes the request; fmt --check: a file would change), 2 wrong usage, 3 the machine refused (port in use, permission), 130 told twice to end.";
 
 /// Options of every verb.
 #[derive(Args)]
@@ -78,6 +79,8 @@ enum Verb {
     Explain(explain::Options),
     /// One JSON Schema of the configuration file for editors, with those of all plugins.
     Schema,
+    /// Write the configuration file, and those that it includes, in the canonical layout; comments and order stay.
+    Fmt(fmt::Options),
     /// Which plugins there are, and what a file is.
     #[command(subcommand)]
     Plugins(plugins::Verb),
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Check(options) => check::exec(&path, &options),
         Verb::Explain(options) => explain::exec(&path, options),
+        Verb::Fmt(options) => fmt::exec(&path, &options),
         Verb::Schema => schema::exec(&path),
         Verb::Plugins(verb) => plugins::exec(&path, &verb),
     };

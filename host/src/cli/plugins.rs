@@ -108,7 +108,10 @@ fn text(report: &Report) -> String {
     line("sdk", &report.sdk.as_ref().map_or(String::new(), |version| format!("sluicegate-sdk {version}")));
     line("made by", &report.producers.join(", "));
     line("callbacks", &report.callbacks.join(" "));
-    line("imports", &report.imports.join(" "));
+    for (index, (area, imports)) in report.imports_by_area().iter().enumerate() {
+        line(if index == 0 { "imports" } else { "" }, area);
+        imports.iter().for_each(|import| line("", &format!("  {import}")));
+    }
     line("areas", &report.areas.join(" "));
     line("unsupported", &report.unsupported.join(" "));
     line("exports", &report.exports.join(" "));

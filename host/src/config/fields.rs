@@ -38,6 +38,18 @@ impl<'a> Fields<'a> {
         }
         present.pop()
     }
+    /// Reports a key that is there.
+    pub(super) fn key_problem(&self, key: &str, message: String, suggestion: Option<String>) {
+        if let Some(member) = self.members.iter().find(|member| member.key == key) {
+            member.node.problem_at(member.key_span, &member.node.path, message, suggestion);
+        }
+    }
+    /// Warns about a key that is there.
+    pub(super) fn key_warning(&self, key: &str, message: String) {
+        if let Some(member) = self.members.iter().find(|member| member.key == key) {
+            member.node.warning_at(member.key_span, &member.node.path, message);
+        }
+    }
     /// Reports every key that was not asked for, but notes: keys that start with `x-` or `//`.
     pub(super) fn finish(self) {
         #[cfg(test)]

@@ -17,10 +17,11 @@ use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::common::Ranged;
 
 use super::interpolate::{Environment, interpolate};
+use super::load::Heard;
 use super::origins::{FilterOrigin, Place};
 use super::problem::Problem;
 use super::source::{Source, Span};
-use super::{duration, size};
+use super::{Plugins, duration, size};
 
 /// Most characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;
@@ -28,16 +29,39 @@ const SHOWN_CHARS: usize = 60;
 /// What the nodes of one file share.
 pub(super) struct Document<'a> {
     pub(super) source: &'a Source,
-    /// Relative paths start here.
-    pub(super) base_dir: &'a Path,
     pub(super) env: &'a dyn Environment,
     pub(super) problems: RefCell<Vec<Problem>>,
+    /// What is right, and does not do what it seems to.
+    pub(super) warnings: RefCell<Vec<Problem>>,
     /// Places of the filter entries, by their path.
     pub(super) origins: RefCell<HashMap<String, FilterOrigin>>,
     /// Places of the pins, by the plugin's name.
     pub(super) pins: RefCell<HashMap<Arc<str>, Place>>,
     /// Places of the names of files that are read later, by path.
     pub(super) files: RefCell<HashMap<String, Place>>,
+    /// Filter entries as far as they are right, for what a file that is not right lets check all the same.
+    pub(super) entries: RefCell<Vec<Heard>>,
+    /// Where plugins come from, once it is known, and the names of upstreams with it.
+    pub(super) plugins: RefCell<Option<Plugins>>,
+    /// Places of the upstreams, by name.
+    pub(super) upstreams: RefCell<HashMap<String, Place>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(source: &'a Source, env: &'a dyn Environment) -> Self {
+        Self {
+            source,
+            env,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            origins: RefCell::default(),
+            pins: RefCell::default(),
+            files: RefCell::default(),
+            entries: RefCell::default(),
+            plugins: RefCell::default(),
+            upstreams: RefCell::default(),
+        }
+    }
 }
 
 /// A value of the file.
@@ -85,6 +109,26 @@ impl<'a> Node<'a> {
         let problem = Problem::at(self.document.source, span, path, message).suggest(suggestion);
         self.document.problems.borrow_mut().push(problem);
     }
+    /// The member of an object that has it.
+    pub(super) fn member(&self, key: &str) -> Option<Self> {
+        let Value::Object(_) = self.value else { return None };
+        self.members()?.into_iter().find(|member| member.key == key).map(|member| member.node)
+    }
+    /// Where it stands, as another value speaks of it: `12:5`, `routes.d/a.json:12:5`.
+    pub(super) fn place_seen_from(&self, other: &Self) -> String {
+        self.document.source.place_seen_from(self.span().start, other.span().start)
+    }
+    /// Where relative paths start.
+    pub(super) fn base_dir(&self) -> &'a Path {
+        self.document.source.dir_at(self.span().start)
+    }
+    /// Warns about this value: it is right, and does not do what it seems to.
+    pub(super) fn warning(&self, message: impl Into<String>) {
+        self.warning_at(self.span(), &self.path, message.into());
+    }
+    pub(super) fn warning_at(&self, span: Span, path: &str, message: String) {
+        self.document.warnings.borrow_mut().push(Problem::at(self.document.source, span, path, message));
+    }
     fn expected<T>(&self, what: impl Display) -> Option<T> {
         self.problem(format!("expected {what}, found {}", kind(self.value)));
         None
@@ -95,7 +139,7 @@ impl<'a> Node<'a> {
         let Value::StringLit(literal) = self.value else {
             return self.expected("a string");
         };
-        match interpolate(&literal.value, self.document.base_dir, self.document.env) {
+        match interpolate(&literal.value, self.base_dir(), self.document.env) {
             Ok(value) => {
                 let secret = literal.value.contains("${");
                 Some(Text { value, shown: shown(self.document.source.slice(literal.range)), secret })
@@ -156,7 +200,7 @@ impl<'a> Node<'a> {
     }
     /// A duration (`"250ms"`) within bounds.
     pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
-        let what = "a duration such as \"250ms\", \"5s\", \"1m\" or \"1h\"";
+        let what = duration::EXAMPLES;
         if !matches!(self.value, Value::StringLit(_)) {
             return self.expected(what);
         }
@@ -213,8 +257,8 @@ impl<'a> Node<'a> {
             };
             let path = join(&self.path, &key);
             if let Some(earlier) = first.get(property.name.as_str()) {
-                let place = self.document.source.position(earlier.start);
-                let message = format!("duplicate key; the first is at {}:{}", place.line, place.column);
+                let place = self.document.source.place_seen_from(earlier.start, key_span.start);
+                let message = format!("duplicate key; the first is at {place}");
                 self.problem_at(key_span, &path, message, None);
                 continue;
             }

@@ -18,6 +18,8 @@ pub struct Origins {
     pub(super) pins: HashMap<Arc<str>, Place>,
     /// By path: `listeners[0].tls.certificates[0].key`.
     pub(super) files: HashMap<String, Place>,
+    /// By name.
+    pub(super) upstreams: HashMap<String, Place>,
 }
 
 /// The places of one filter entry.
@@ -29,6 +31,8 @@ pub(super) struct FilterOrigin {
     pub(super) plugin: Span,
     /// Whether the configuration is one bare string, handed over without quotes.
     pub(super) bare: bool,
+    /// By key of the entry: what else may keep the plugin from starting.
+    pub(super) settings: HashMap<&'static str, Place>,
     /// By JSON pointer (RFC 6901) inside the configuration; empty when there is none.
     pub(super) places: HashMap<String, Place>,
 }
@@ -47,7 +51,7 @@ impl Origins {
     /// The file's name.
     #[must_use]
     pub fn file(&self) -> &str {
-        &self.source.name
+        self.source.name()
     }
     /// A problem with a value inside a filter's configuration. `path`: the filter entry's; `pointer`: a JSON pointer
     /// (RFC 6901) inside its `config`, empty for the whole. What does not stand in the file is reported at its nearest parent.
@@ -81,6 +85,20 @@ impl Origins {
         }
         .suggest(suggestion)
     }
+    /// A problem with another key of a filter entry, at its `use` when the file does not have the key.
+    #[must_use]
+    pub fn setting_problem(
+        &self,
+        path: &str,
+        key: &str,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) -> Problem {
+        match self.filters.get(path).and_then(|filter| filter.settings.get(key)) {
+            Some(place) => Problem::at(&self.source, place.value, &place.path, message.into()).suggest(suggestion),
+            None => self.plugin_problem(path, message, None),
+        }
+    }
     /// A problem with the name of a pinned plugin.
     #[must_use]
     pub fn pin_problem(&self, name: &str, message: impl Into<String>, suggestion: Option<String>) -> Problem {
@@ -96,6 +114,14 @@ impl Origins {
         match self.files.get(path) {
             Some(place) => Problem::at(&self.source, place.value, &place.path, message.into()),
             None => self.unplaced(path, message.into()),
+        }
+    }
+    /// What is to be said about an upstream as a whole.
+    #[must_use]
+    pub fn upstream_problem(&self, name: &str, message: impl Into<String>) -> Problem {
+        match self.upstreams.get(name) {
+            Some(place) => Problem::at(&self.source, place.key.unwrap_or(place.value), &place.path, message.into()),
+            None => self.unplaced(&join("upstreams", name), message.into()),
         }
     }
     /// How a value inside a filter's configuration is written: the only form for messages.
@@ -125,6 +151,6 @@ impl Origins {
     }
     /// A path that is not of this file: the problem is told without a place.
     fn unplaced(&self, path: &str, message: String) -> Problem {
-        Problem { path: path.to_owned(), ..Problem::of_file(&self.source.name, message) }
+        Problem { path: path.to_owned(), ..Problem::of_file(self.source.name(), message) }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A problem shows what stands in the file, never what a `${…}` in it was replaced with.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl Problem {
     pub(super) fn at(source: &Source, span: Span, path: &str, message: String) -> Self {
         let position = source.position(span.start);
         Self {
-            file: Arc::clone(&source.name),
+            file: Arc::clone(source.name_at(span.start)),
             line: position.line,
             column: position.column,
             path: path.to_owned(),
@@ -113,7 +114,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file; never empty when returned as an error.
+/// Everything that is wrong with a configuration, file by file in the order of the text; never empty when returned as an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -149,7 +150,12 @@ impl Problems {
 
 impl From<Vec<Problem>> for Problems {
     fn from(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| (problem.line, problem.column));
+        let mut files: HashMap<Arc<str>, usize> = HashMap::new();
+        for problem in &problems {
+            let next = files.len();
+            files.entry(Arc::clone(&problem.file)).or_insert(next);
+        }
+        problems.sort_by_key(|problem| (files.get(&problem.file).copied(), problem.line, problem.column));
         Self(problems)
     }
 }

@@ -7,10 +7,10 @@
 use jsonc_parser::ast::{ObjectPropName, Value as Syntax};
 use serde_json::{Map, Value};
 
+use super::include;
 use super::interpolate::names_only;
-use super::load::syntax;
 use super::schema::cover;
-use super::{Config, Origins, UpstreamProtocol, schema};
+use super::{Action, Config, Origins, UpstreamProtocol, schema};
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 8] = [
@@ -32,8 +32,12 @@ impl Origins {
     #[must_use]
     pub fn shown<'s>(&self, config: &Config, schema_of: impl Fn(&str) -> Option<&'s str>) -> Value {
         // The text was parsed before; it is again, as this is asked for seldom and by people.
-        let mut shown =
-            syntax(&self.source.text).map_or(Value::Null, |value| value.as_ref().map_or(Value::Null, plain));
+        let tree = include::tree(&self.source).ok().flatten();
+        let mut shown = tree.as_ref().map_or(Value::Null, plain);
+        // What it names is shown in its place.
+        if let Some(top) = shown.as_object_mut() {
+            top.remove("include");
+        }
         schema::fill(&mut shown);
         effective(&mut shown, config);
         let routed =
@@ -107,15 +111,27 @@ fn effective(shown: &mut Value, config: &Config) {
             }
         }
     }
-    leave_out_http(shown, config);
+    leave_out_idle(shown, config);
 }
 
-/// Defaults that are about HTTP, where there is none.
-fn leave_out_http(shown: &mut Value, config: &Config) {
+/// Defaults that have no effect where they are: those about HTTP where there is none, about sending where nothing is sent.
+fn leave_out_idle(shown: &mut Value, config: &Config) {
     for (index, _) in config.listeners.iter().enumerate().filter(|(_, listener)| listener.tcp.is_some()) {
         if let Some(Value::Object(tls)) = shown.pointer_mut(&format!("/listeners/{index}/tls")) {
             tls.remove("alpn");
         }
+    }
+    let http2 = |upstream: &str| {
+        config.upstreams.get(upstream).is_some_and(|upstream| upstream.protocol == UpstreamProtocol::Http2)
+    };
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(Value::Object(members)) = shown.pointer_mut(&format!("/routes/{index}")) else { continue };
+        let idle: &[&str] = match &route.action {
+            Action::Forward(shares) if shares.iter().all(|share| http2(&share.upstream)) => &["upgrades"],
+            Action::Forward(_) => &[],
+            Action::Redirect(_) | Action::Respond(_) => &["upgrades", "mirrors"],
+        };
+        idle.iter().for_each(|key| drop(members.remove(*key)));
     }
     for (name, _) in config.upstreams.iter().filter(|(_, upstream)| upstream.protocol == UpstreamProtocol::Tcp) {
         if let Some(upstream) = shown["upstreams"][name.as_str()].as_object_mut() {

@@ -1,5 +1,6 @@
-//! The text of a configuration file, and where in it something stands.
+//! The texts of the files that a configuration is made of, one behind the other, and where in them something stands.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A range of bytes in a source.
@@ -14,12 +15,12 @@ const EXCERPT_LEAD: usize = 40;
 /// Bytes between two places at which the characters before are known: a file that is one long line has many places in it.
 const BLOCK_BYTES: usize = 1024;
 
-/// A file's text with the starts of its lines.
+/// The texts with the starts of their lines. Whatever stands in them has a place of its own, so that one number tells file and line.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// The file's name as messages show it.
-    pub(super) name: Arc<str>,
-    /// The whole text, without a byte order mark.
+    /// The files in order; the first one includes the others.
+    files: Vec<File>,
+    /// The texts without byte order marks, each from the start of a line.
     pub(super) text: String,
     /// Byte offset of each line's first byte; the first is 0.
     lines: Vec<usize>,
@@ -27,7 +28,21 @@ pub(super) struct Source {
     blocks: Vec<(usize, usize)>,
 }
 
-/// A place in a source, both numbers from 1.
+/// One file of a source.
+#[derive(Debug)]
+struct File {
+    /// As messages show it.
+    name: Arc<str>,
+    /// Relative paths in it start here.
+    dir: PathBuf,
+    /// Byte offset of its text, and of its end.
+    start: usize,
+    end: usize,
+    /// Number of its first line, from 0.
+    line: usize,
+}
+
+/// A place in a file, both numbers from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) line: usize,
@@ -47,11 +62,66 @@ pub(super) struct Excerpt {
 }
 
 impl Source {
-    pub(super) fn new(name: &str, text: &str) -> Self {
+    /// `name`: as messages show it; relative paths in it start at `dir`.
+    pub(super) fn new(name: &str, dir: &Path, text: &str) -> Self {
+        let mut source = Self { files: Vec::new(), text: String::new(), lines: Vec::new(), blocks: Vec::new() };
+        source.add(name, dir, text);
+        source
+    }
+    /// Another file, behind the others.
+    /// Where it begins.
+    pub(super) fn add(&mut self, name: &str, dir: &Path, text: &str) -> usize {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(index, _)| index + 1);
-        let lines = std::iter::once(0).chain(breaks).collect();
-        Self { name: name.into(), text: text.to_owned(), lines, blocks: blocks(text) }
+        if !self.files.is_empty() {
+            self.text.push('\n');
+        }
+        let (start, line) = (self.text.len(), self.lines.len());
+        self.text.push_str(text);
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(index, _)| start + index + 1);
+        self.lines.push(start);
+        self.lines.extend(breaks);
+        self.extend_blocks();
+        self.files.push(File { name: name.into(), dir: dir.to_owned(), start, end: self.text.len(), line });
+        start
+    }
+    /// See [`Source::blocks`]. Those that are known stay: the text only grows.
+    fn extend_blocks(&mut self) {
+        let (mut start, mut chars) = self.blocks.last().copied().unwrap_or_default();
+        for block in self.blocks.len()..=self.text.len() / BLOCK_BYTES {
+            let next = self.text.floor_char_boundary(block * BLOCK_BYTES);
+            chars += self.text[start..next].chars().count();
+            start = next;
+            self.blocks.push((start, chars));
+        }
+    }
+    /// The name of the first file.
+    pub(super) fn name(&self) -> &Arc<str> {
+        // There is one since the source was made.
+        &self.files[0].name
+    }
+    /// The texts of all files, each with its offset.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.files.iter().map(|file| (file.start, self.text.get(file.start..file.end).unwrap_or_default()))
+    }
+    fn file(&self, offset: usize) -> &File {
+        let after = self.files.partition_point(|file| file.start <= offset);
+        &self.files[after.saturating_sub(1)]
+    }
+    /// The name of the file in which a byte offset is.
+    pub(super) fn name_at(&self, offset: usize) -> &Arc<str> {
+        &self.file(offset).name
+    }
+    /// The directory at which relative paths start in the file in which a byte offset is.
+    pub(super) fn dir_at(&self, offset: usize) -> &Path {
+        &self.file(offset).dir
+    }
+    /// A place as another one speaks of it: `12:5`, with the file's name in front when it is another file.
+    pub(super) fn place_seen_from(&self, offset: usize, from: usize) -> String {
+        let Position { line, column } = self.position(offset);
+        if self.file(offset).start == self.file(from).start {
+            return format!("{line}:{column}");
+        }
+        format!("{}:{line}:{column}", self.name_at(offset))
     }
     /// Characters before a byte offset, which is where a character begins.
     fn chars_before(&self, offset: usize) -> usize {
@@ -65,9 +135,13 @@ impl Source {
     /// Line and column of a byte offset; one past the end is the end.
     pub(super) fn position(&self, offset: usize) -> Position {
         let offset = self.text.floor_char_boundary(offset);
-        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let line = self.line_at(offset);
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
-        Position { line, column: self.chars_between(start, offset) + 1 }
+        Position { line: line - self.file(offset).line, column: self.chars_between(start, offset) + 1 }
+    }
+    /// The line of a byte offset, from 1, counted over all files.
+    fn line_at(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
     /// The text of a span, as it was written.
     pub(super) fn slice(&self, span: Span) -> &str {
@@ -75,7 +149,8 @@ impl Source {
     }
     /// The line in which `span` begins, with the part of the span on it marked.
     pub(super) fn excerpt(&self, span: Span) -> Excerpt {
-        let Position { line, column } = self.position(span.start);
+        let Position { column, .. } = self.position(span.start);
+        let line = self.line_at(self.text.floor_char_boundary(span.start));
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
         let end = self.lines.get(line).copied().unwrap_or(self.text.len());
         let text = self.text[start..end].trim_end_matches(['\r', '\n']);
@@ -96,19 +171,6 @@ impl Source {
     }
 }
 
-/// See [`Source::blocks`].
-fn blocks(text: &str) -> Vec<(usize, usize)> {
-    let mut blocks = Vec::with_capacity(text.len() / BLOCK_BYTES + 1);
-    let (mut start, mut chars) = (0, 0);
-    for block in 0..=text.len() / BLOCK_BYTES {
-        let next = text.floor_char_boundary(block * BLOCK_BYTES);
-        chars += text[start..next].chars().count();
-        start = next;
-        blocks.push((start, chars));
-    }
-    blocks
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +179,7 @@ mod tests {
     fn places_in_a_long_line_are_those_that_counting_its_characters_gives() {
         let line: String = (0..3000).map(|n| if n % 3 == 0 { 'é' } else { 'a' }).collect();
         let text = format!("first\n{line}€\nlast");
-        let source = Source::new("a", &text);
+        let source = Source::new("a", Path::new(""), &text);
         for (offset, _) in text.char_indices() {
             let (line, column) =
                 (text[..offset].matches('\n').count(), text[..offset].chars().rev().take_while(|c| *c != '\n').count());

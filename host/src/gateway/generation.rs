@@ -3,20 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::library::Library;
+use super::proof::{self, load_plugins};
 use super::tls::{self, ListenersTls, OwnTls};
+use super::unused;
 use super::vms::KnownVms;
 use super::watch::{self, Snapshot, Watched};
-use crate::config::{self, CommandLine, Config, FilterEntry, Listener, Loaded, Origins, Problem, Problems};
+use crate::config::{
+    self, CommandLine, Config, FilterEntry, Included, Listener, Loaded, Origins, Problem, Problems, Refused,
+};
 use crate::observe::GatewayLedger;
 use crate::route::Router;
 use crate::state::State;
 use crate::upstream::Tls;
-use crate::wasm::{self, Engine, FilterSpec, Plugin, VmSpec};
+use crate::wasm::{Engine, FilterSpec, Plugin, VmSpec};
 
 /// Everything that a worker needs to serve: checked, compiled, and proven to start.
 pub(super) struct Generation {
@@ -45,6 +49,8 @@ pub(super) struct Generation {
     /// TLS towards upstreams that have none of their own.
     pub(super) usual_tls: Arc<Tls>,
     pub(super) upstream_tls: OwnTls,
+    /// What is right in the configuration, and does not do what it seems to.
+    pub(super) warnings: Problems,
 }
 
 /// A plugin that is not the same in this generation as in the one before.
@@ -66,7 +72,7 @@ impl Generation {
 }
 
 /// The filter entries of the generation before, by place, of which each has one: there may be thousands.
-type Known<'a> = HashMap<&'a str, &'a Arc<FilterSpec>>;
+pub(super) type Known<'a> = HashMap<&'a str, &'a Arc<FilterSpec>>;
 
 /// Where a configuration comes from.
 pub enum Origin {
@@ -77,10 +83,10 @@ pub enum Origin {
 }
 
 impl Origin {
-    fn load(&self) -> Result<Loaded, Problems> {
+    fn load(&self) -> Result<Loaded, Box<Refused>> {
         match self {
             Self::File(path) => config::load(path),
-            Self::CommandLine(words) => words.load(),
+            Self::CommandLine(words) => words.load().map_err(Box::from),
         }
     }
 
@@ -103,6 +109,9 @@ impl Origin {
     }
 }
 
+/// Most times that a configuration is read for one generation, until the files are known that it includes.
+const READS: usize = 3;
+
 /// Builds generations. Lives on a thread of its own, away from the workers.
 pub(super) struct Builder {
     origin: Origin,
@@ -110,6 +119,8 @@ pub(super) struct Builder {
     pub(super) watched: Watched,
     /// What those files were like just before they were read.
     pub(super) seen: Snapshot,
+    /// The files that the configuration includes, as it was read last.
+    included: Included,
     pub(super) library: Library,
     /// The usual TLS towards upstreams.
     tls: Arc<Tls>,
@@ -129,7 +140,16 @@ impl Builder {
         let tls = Arc::new(Tls::new().context("cannot load the certificates of authorities")?);
         let watched = Watched { config: origin.file().cloned(), ..Watched::default() };
         let library = Library::new(engine);
-        Ok(Self { origin, watched, seen: Snapshot::default(), library, tls, state, ledgers })
+        Ok(Self {
+            origin,
+            watched,
+            seen: Snapshot::default(),
+            included: Included::default(),
+            library,
+            tls,
+            state,
+            ledgers,
+        })
     }
 
     /// Reads everything from disk and builds a whole generation, or says everything that is wrong and changes nothing.
@@ -138,13 +158,22 @@ impl Builder {
     /// # Errors
     /// Every problem found, with its place.
     pub(super) fn build(&mut self, previous: Option<&Generation>) -> Result<Generation, Problems> {
-        let seen = watch::snapshot(&Watched { config: self.origin.file().cloned(), ..Watched::default() });
-        let loaded = self.origin.load()?;
+        let (outcome, seen) = self.read();
+        let loaded = match outcome {
+            Ok(loaded) => loaded,
+            Err(refused) => {
+                // What was watched before may be mended, too.
+                self.seen.extend(seen);
+                self.watched.included.clone_from(&self.included.patterns);
+                return Err(self.with_those_of_plugins(*refused));
+            }
+        };
         self.look_at(&loaded.config, seen);
         self.library.look_in(&loaded.config.plugins);
         let mut problems = Vec::new();
         self.check_pins(&loaded, &mut problems);
-        let plugins = self.load_plugins(&loaded, &mut problems);
+        let uses = entries(&loaded.config).map(|entry| (&entry.plugin, &*entry.path));
+        let plugins = load_plugins(&mut self.library, uses, &loaded.config.plugins, &loaded.origins, &mut problems);
         if previous.is_none() {
             self.library.keep_compiled();
         }
@@ -152,7 +181,7 @@ impl Builder {
         let upstream_tls = tls::load_upstreams(&loaded, &self.tls, previous, &mut problems);
         let known: Known<'_> = previous.iter().flat_map(|old| old.specs()).map(|spec| (&*spec.path, spec)).collect();
         let (ledgers, known) = (&*self.ledgers, &known);
-        let mut assembly = Assembly { loaded: &loaded, plugins: &plugins, known, ledgers, problems };
+        let mut assembly = Assembly { origins: &loaded.origins, plugins: &plugins, known, ledgers, problems };
         let global = assembly.specs(&loaded.config.filters);
         let routes: Vec<_> = loaded.config.routes.iter().map(|route| assembly.specs(&route.filters)).collect();
         let tcp: Vec<_> = loaded.config.listeners.iter().map(|listener| assembly.tcp_specs(listener)).collect();
@@ -160,15 +189,14 @@ impl Builder {
         let known_vms = KnownVms::of(previous);
         let vms = known_vms.group(global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten()));
         let mut configure = BTreeMap::new();
-        // Guests are started only when everything else is right: their words about a broken configuration would mislead.
-        if problems.is_empty() {
-            for vm in vms.iter().filter(|vm| !known_vms.has(vm)) {
-                self.prove(vm, &loaded, &mut configure, &mut problems);
-            }
-        }
+        let unknown = vms.iter().filter(|vm| !known_vms.has(vm));
+        proof::prove(unknown, &self.state, &loaded.origins, &mut configure, &mut problems);
         if !problems.is_empty() {
             return Err(self.origin.placed(problems));
         }
+        let mut warnings = loaded.warnings.clone();
+        let specs = global.iter().chain(routes.iter().flatten()).chain(tcp.iter().flatten());
+        warnings.extend(unused::upstreams(&loaded, specs));
         let kept: Vec<_> =
             plugins.values().chain(previous.iter().flat_map(|old| old.plugins.values())).cloned().collect();
         self.library.retain(&kept);
@@ -187,17 +215,38 @@ impl Builder {
             tls,
             usual_tls: Arc::clone(&self.tls),
             upstream_tls,
+            warnings: self.origin.placed(warnings),
         })
+    }
+
+    /// Reads the configuration, and what its files were like just before. Which these are is known when they have been read: then they
+    /// are read once more, so that no change falls in between.
+    fn read(&mut self) -> (Result<Loaded, Box<Refused>>, Snapshot) {
+        let mut rounds = READS;
+        loop {
+            let included = self.included.patterns.clone();
+            let watched = Watched { config: self.origin.file().cloned(), included, ..Watched::default() };
+            let seen = watch::snapshot(&watched);
+            let outcome = self.origin.load();
+            let included = outcome.as_ref().map_or_else(|refused| &refused.included, |loaded| &loaded.included);
+            let known = included.patterns == self.included.patterns;
+            included.clone_into(&mut self.included);
+            rounds -= 1;
+            if known || rounds == 0 {
+                return (outcome, seen);
+            }
+        }
     }
 
     /// Remembers what the files of a configuration are like before they are read; `seen`: what the configuration was like.
     fn look_at(&mut self, config: &Config, seen: Snapshot) {
         let named = config.plugins.files.values().cloned();
         let files = tls::files(config).into_iter().chain(named).collect();
-        let files = Watched { config: None, plugins: config.plugins.dir.clone(), files };
+        let files = Watched { plugins: config.plugins.dir.clone(), files, ..Watched::default() };
         self.seen = seen;
         self.seen.extend(watch::snapshot(&files));
-        self.watched = Watched { config: self.origin.file().cloned(), ..files };
+        let included = self.included.patterns.clone();
+        self.watched = Watched { config: self.origin.file().cloned(), included, ..files };
     }
 
     /// A pin of a plugin that does not exist protects nothing.
@@ -209,66 +258,28 @@ impl Builder {
             problems.push(loaded.origins.pin_problem(pinned, format!("there is no plugin \"{pinned}\""), meant));
         }
     }
-
-    /// Compiles every plugin that some filter uses.
-    fn load_plugins(&mut self, loaded: &Loaded, problems: &mut Vec<Problem>) -> BTreeMap<Arc<str>, Arc<Plugin>> {
-        let mut plugins: BTreeMap<Arc<str>, Option<Arc<Plugin>>> = BTreeMap::new();
-        for entry in entries(&loaded.config) {
-            if plugins.contains_key(&entry.plugin) {
-                continue;
-            }
-            let found = match self.library.load(&entry.plugin) {
-                Some(Ok(plugin)) => Some(plugin),
-                Some(Err(error)) => {
-                    let message = format!("plugin \"{}\": {error}", entry.plugin);
-                    problems.push(loaded.origins.plugin_problem(&entry.path, message, None));
-                    None
-                }
-                None => {
-                    let dir = loaded.config.plugins.dir.display();
-                    let message = format!("unknown plugin \"{}\": not in {dir}, not built in", entry.plugin);
-                    let names = self.library.names();
-                    let meant = config::closest(&entry.plugin, names.iter().map(String::as_str));
-                    problems.push(loaded.origins.plugin_problem(&entry.path, message, meant));
-                    None
-                }
-            };
-            plugins.insert(Arc::clone(&entry.plugin), found);
-        }
-        plugins.into_iter().filter_map(|(name, plugin)| Some((name, plugin?))).collect()
-    }
-
-    /// Starts a VM that is new in this generation once, away from traffic.
-    fn prove(
-        &self,
-        vm: &VmSpec,
-        loaded: &Loaded,
-        configure: &mut BTreeMap<Arc<str>, Duration>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let started = Instant::now();
-        if let Err(failed) = wasm::canary(vm, &self.state) {
-            problems.push(loaded.origins.problem(&failed.entry.path, "", failed.reason.to_string(), None));
-        }
-        let names: BTreeSet<_> = vm.entries().map(|spec| &spec.name).collect();
-        for name in names {
-            *configure.entry(Arc::clone(name)).or_default() += started.elapsed();
-        }
-    }
 }
 
 /// Filter entries → specs, against one loaded configuration.
-struct Assembly<'a> {
-    loaded: &'a Loaded,
-    plugins: &'a BTreeMap<Arc<str>, Arc<Plugin>>,
-    known: &'a Known<'a>,
-    ledgers: &'a GatewayLedger,
-    problems: Vec<Problem>,
+pub(super) struct Assembly<'a> {
+    pub(super) origins: &'a Origins,
+    pub(super) plugins: &'a BTreeMap<Arc<str>, Arc<Plugin>>,
+    pub(super) known: &'a Known<'a>,
+    pub(super) ledgers: &'a GatewayLedger,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Assembly<'_> {
     fn specs(&mut self, entries: &[FilterEntry]) -> Vec<Arc<FilterSpec>> {
         entries.iter().filter_map(|entry| self.spec(entry)).collect()
+    }
+
+    /// Checks a configuration against its plugin's schema; the upstreams that it names.
+    pub(super) fn fits_schema(&mut self, plugin: &Plugin, config: &str, path: &str) -> BTreeSet<String> {
+        let Some(schema) = &plugin.schema else { return BTreeSet::new() };
+        let (problems, named) = config::schema::check_config(schema, config, self.origins, path);
+        self.problems.extend(problems);
+        named
     }
 
     fn tcp_specs(&mut self, listener: &Listener) -> Vec<Arc<FilterSpec>> {
@@ -279,22 +290,16 @@ impl Assembly<'_> {
             };
             let message =
                 format!("plugin \"{}\" is no filter for TCP: it has no callback for connections", plugin.name);
-            self.problems.push(self.loaded.origins.plugin_problem(&entry.path, message, None));
+            self.problems.push(self.origins.plugin_problem(&entry.path, message, None));
         }
         self.specs(entries)
     }
 
     /// `None` when the plugin is not there, which has been reported.
-    fn spec(&mut self, entry: &FilterEntry) -> Option<Arc<FilterSpec>> {
+    pub(super) fn spec(&mut self, entry: &FilterEntry) -> Option<Arc<FilterSpec>> {
         let plugin = self.plugins.get(&entry.plugin)?;
         let mut upstreams = entry.upstreams.clone();
-        if let Some(schema) = &plugin.schema {
-            let Loaded { config, origins } = self.loaded;
-            let (problems, named) =
-                config::schema::check_config(schema, &entry.config, &config.upstreams, origins, &entry.path);
-            self.problems.extend(problems);
-            upstreams.extend(named);
-        }
+        upstreams.extend(self.fits_schema(plugin, &entry.config, &entry.path));
         let refused = plugin.not_granted(&entry.capabilities);
         if !refused.is_empty() {
             let message = format!(
@@ -302,7 +307,7 @@ impl Assembly<'_> {
                 entry.plugin,
                 refused.join(", ")
             );
-            self.problems.push(self.loaded.origins.plugin_problem(&entry.path, message, None));
+            self.problems.push(self.origins.plugin_problem(&entry.path, message, None));
         }
         let same = |known: &&Arc<FilterSpec>| {
             Arc::ptr_eq(&known.plugin, plugin)

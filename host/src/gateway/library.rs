@@ -52,6 +52,11 @@ impl Library {
         self.fresh.clear();
     }
 
+    /// One for looking elsewhere, which leaves this one as it is.
+    pub(super) fn aside(&self) -> Self {
+        Self { compiled: self.compiled.clone(), ..Self::new(self.engine.clone()) }
+    }
+
     /// The names that exist, for suggestions.
     pub(super) fn names(&self) -> Vec<String> {
         names(&self.plugins)

@@ -12,6 +12,7 @@ mod explain;
 mod generation;
 mod library;
 mod pressure;
+mod proof;
 mod recorder;
 mod reload;
 mod rollback;
@@ -22,6 +23,7 @@ mod steer;
 mod supervisor;
 mod tls;
 mod trust;
+mod unused;
 mod vms;
 mod watch;
 mod whole;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::config::Problems;
+use crate::config::{Problems, Refused};
 use crate::observe::GatewayLedger;
 use crate::state::State;
 use crate::wasm::Engine;
@@ -55,6 +57,12 @@ pub enum StartError {
 impl From<Problems> for StartError {
     fn from(problems: Problems) -> Self {
         Self::Invalid(problems)
+    }
+}
+
+impl From<Box<Refused>> for StartError {
+    fn from(refused: Box<Refused>) -> Self {
+        Self::Invalid(refused.problems)
     }
 }
 
@@ -96,8 +104,10 @@ pub struct Summary {
     filters: usize,
     /// Name, digest, warnings.
     plugins: Vec<(String, String, Vec<String>)>,
+    /// What is right in the configuration, and does not do what it seems to.
+    pub warnings: Problems,
     /// About certificates.
-    warnings: Vec<String>,
+    certificates: Vec<String>,
 }
 
 impl Summary {
@@ -109,7 +119,8 @@ impl Summary {
             upstreams: generation.config.upstreams.len(),
             filters: generation.specs().count(),
             plugins: plugins.map(|p| (p.name.to_string(), p.digest.to_string(), p.warnings.clone())).collect(),
-            warnings: generation.tls.warnings.clone(),
+            warnings: generation.warnings.clone(),
+            certificates: generation.tls.warnings.clone(),
         }
     }
 
@@ -123,14 +134,14 @@ impl Summary {
             "upstreams": self.upstreams,
             "filters": self.filters,
             "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),
-            "warnings": self.warnings,
+            "warnings": self.warnings.iter().map(ToString::to_string).chain(self.certificates.iter().cloned()).collect::<Vec<_>>(),
         })
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listeners, routes, upstreams, filters, plugins, warnings } = self;
+        let Self { listeners, routes, upstreams, filters, plugins, warnings, certificates } = self;
         write!(f, "valid: {listeners} listeners, {routes} routes, {upstreams} upstreams, {filters} filters")?;
         for (name, digest, warnings) in plugins {
             write!(f, "\nplugin {name} {}", short(digest))?;
@@ -138,6 +149,7 @@ impl fmt::Display for Summary {
                 write!(f, "\n  warning: {warning}")?;
             }
         }
+        let warnings = warnings.iter().map(ToString::to_string).chain(certificates.iter().cloned());
         for warning in warnings {
             write!(f, "\nwarning: {warning}")?;
         }

@@ -81,6 +81,9 @@ impl Reloader {
         for warning in &generation.tls.warnings {
             warn!(warning, "A certificate needs attention.");
         }
+        for warning in &generation.warnings {
+            warn!(%warning, "Something in the configuration has no effect.");
+        }
         self.report(&generation, &adopted);
         for (name, new) in &generation.plugins {
             let old = self.current.plugins.get(name).filter(|old| old.digest != new.digest);

@@ -71,7 +71,7 @@ pub fn schema_of(path: &Path) -> Result<(Value, Vec<String>), StartError> {
     let beside = path.parent().unwrap_or(Path::new("")).join("plugins");
     let plugins = match config::load(path) {
         Ok(loaded) => loaded.config.plugins,
-        Err(_) => Plugins { dir: beside, ..Plugins::default() },
+        Err(refused) => refused.rest.map_or_else(|| Plugins { dir: beside, ..Plugins::default() }, |rest| rest.plugins),
     };
     let schemas = library::names(&plugins).into_iter().filter_map(|name| {
         let bytes = find(&plugins, &name)?.bytes.ok()?;

@@ -17,6 +17,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{debug, warn};
 
 use super::whole::Whole;
+use crate::config::include;
 
 /// Two equal snapshots this far apart: the change is whole, as far as anyone can tell from outside.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -26,18 +27,21 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_secs(1);
 
 /// What is watched: the configuration file, the modules of the plugins directory with their signatures, and files that the
-/// configuration names.
+/// configuration names or includes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) config: Option<PathBuf>,
     pub(super) plugins: PathBuf,
     pub(super) files: Vec<PathBuf>,
+    /// What other files of the configuration are called, those that do not exist yet included.
+    pub(super) included: Vec<String>,
 }
 
 impl Watched {
-    /// All but the plugins.
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.config.iter().chain(&self.files)
+    /// All but the plugins, as far as they exist.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let included = self.included.iter().flat_map(|pattern| include::matching(pattern));
+        self.config.iter().chain(&self.files).cloned().chain(included)
     }
 }
 
@@ -125,11 +129,7 @@ fn pause(woken: &Receiver<()>, whole: &Whole) -> bool {
 pub(super) fn snapshot(watched: &Watched) -> Snapshot {
     let modules = std::fs::read_dir(&watched.plugins).into_iter().flatten().flatten().map(|entry| entry.path());
     let modules = modules.filter(|path| is_module(path));
-    modules
-        .chain(watched.files().cloned())
-        .filter_map(|path| Some((stamp(&path)?, path)))
-        .map(|(a, b)| (b, a))
-        .collect()
+    modules.chain(watched.files()).filter_map(|path| Some((stamp(&path)?, path))).map(|(a, b)| (b, a)).collect()
 }
 
 /// Follows symlinks: what matters is the content that would be read.
@@ -193,6 +193,8 @@ fn is_module(path: &Path) -> bool {
 fn directories(watched: &Watched) -> Vec<PathBuf> {
     let files = watched.files().flat_map(|file| [Some(file.clone()), std::fs::canonicalize(file).ok()]);
     let mut found: Vec<PathBuf> = files.flatten().filter_map(|file| parent(&file)).collect();
+    // A file that is new comes into a directory where others may be none yet.
+    found.extend(watched.included.iter().filter_map(|pattern| parent(Path::new(pattern))));
     found.push(watched.plugins.clone());
     found.extend(snapshot(watched).keys().filter_map(|file| parent(&std::fs::canonicalize(file).ok()?)));
     // The plugins directory may appear later: its parent says when.

@@ -102,6 +102,11 @@ pub struct Rank {
 }
 
 impl Rank {
+    /// The rank among conditions of the same host.
+    #[must_use]
+    pub fn without_host(self) -> Self {
+        Self { host: (0, 0), ..self }
+    }
     /// Why a condition of this rank goes before one of `other`.
     #[must_use]
     pub fn reason_before(&self, other: &Self) -> &'static str {

@@ -43,7 +43,7 @@ pub(super) fn classify(error: &wasmtime::Error, callback: &str, host: &HostState
     } else {
         (FaultKind::Trap, error.root_cause().to_string())
     };
-    let (kind, what) = if kind != FaultKind::Deadline && host.memory_limit.denied() {
+    let (kind, what) = if kind != FaultKind::Deadline && host.memory_limit.denied().is_some() {
         (FaultKind::Memory, format!("passed its memory ceiling of {} bytes; {what}", host.memory_limit.ceiling()))
     } else {
         (kind, what)
@@ -61,18 +61,53 @@ pub(super) fn classify(error: &wasmtime::Error, callback: &str, host: &HostState
     Fault { kind, detail: Rc::from(detail) }
 }
 
-/// The innermost frames on one line: `a (src/lib.rs:3) < b < c`.
+/// Beginnings of the names of functions that only carry a panic out: what is behind them has said or done it.
+const MACHINERY: [&str; 10] = [
+    "__rustc::",
+    "rust_begin_unwind",
+    "rust_panic",
+    "__rust_",
+    "core::panicking::",
+    "core::option::unwrap_failed",
+    "core::option::expect_failed",
+    "core::result::unwrap_failed",
+    "std::panicking::",
+    "std::sys::",
+];
+
+/// The innermost frames on one line, without those of a panic itself: `a (src/lib.rs:3) < b < c`.
 fn frames(trace: &WasmBacktrace) -> Option<String> {
-    let frame = |frame: &wasmtime::FrameInfo| {
-        if let Some(symbol) = frame.symbols().first() {
-            let name = symbol.name().or(frame.func_name()).unwrap_or("?");
-            return match (symbol.file(), symbol.line()) {
-                (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
-                _ => name.to_owned(),
-            };
-        }
-        frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
+    let all: Vec<(String, Option<String>)> = trace.frames().iter().map(frame).collect();
+    let own = all.iter().filter(|(name, _)| !MACHINERY.iter().any(|beginning| name.starts_with(beginning)));
+    let written = |(name, place): &(String, Option<String>)| match place {
+        Some(place) => format!("{name} ({place})"),
+        None => name.clone(),
     };
-    let frames: Vec<_> = trace.frames().iter().take(FRAMES).map(frame).collect();
-    (!frames.is_empty()).then(|| frames.join(" < "))
+    let own: Vec<String> = own.take(FRAMES).map(written).collect();
+    (!own.is_empty()).then(|| own.join(" < "))
+}
+
+/// A function as its author knows it, and where in its source.
+fn frame(frame: &wasmtime::FrameInfo) -> (String, Option<String>) {
+    let symbol = frame.symbols().first();
+    let name = symbol.and_then(|symbol| symbol.name()).or(frame.func_name());
+    let name = name.map_or_else(|| format!("function {}", frame.func_index()), demangled);
+    let place = symbol.and_then(|symbol| Some(format!("{}:{}", symbol.file()?, symbol.line()?)));
+    (name, place)
+}
+
+/// Rust's names without their hashes; those of other languages as they are.
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rust_are_read_and_others_stay() {
+        assert_eq!(demangled("_ZN4core9panicking9panic_fmt17h0123456789abcdefE"), "core::panicking::panic_fmt");
+        assert_eq!(demangled("proxy_on_request_headers"), "proxy_on_request_headers");
+    }
 }

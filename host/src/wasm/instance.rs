@@ -22,10 +22,16 @@ pub(super) struct Instance {
     exports: Exports,
 }
 
-/// An instance that does not start, and the entry that is to blame.
+/// Why an instance does not start.
 pub(super) struct NotStarted {
+    /// The entry that is to blame.
     pub(super) spec: Arc<FilterSpec>,
+    pub(super) step: Step,
     pub(super) fault: Fault,
+    /// The guest's last error lines.
+    pub(super) said: Vec<String>,
+    /// Bytes of memory that it asked for in vain, if it did.
+    pub(super) refused_memory: Option<usize>,
 }
 
 impl Instance {
@@ -43,16 +49,17 @@ impl Instance {
         watch_deadlines(&mut store);
         let startup = startup_deadline(&first);
         let instance = guard(&mut store, startup, first.clone(), "instantiation", |store| code.instantiate(store))
-            .map_err(|fault| NotStarted::of(&first, fault))?;
+            .map_err(|fault| NotStarted::of(&first, Step::Instantiation, fault, store.data()))?;
         let (memory, allocate) = exports::memory(&instance, &mut store);
         let host = store.data_mut();
         (host.memory, host.allocate) = (memory, allocate);
         let exports = Exports::new(&instance, &mut store);
         let mut started = Self { store, exports };
-        started.initialise(&instance, &first).map_err(|fault| NotStarted::of(&first, fault))?;
+        started.step(&first, Step::Initialise, |started| started.initialise(&instance, &first))?;
         for root in roots.iter() {
             let context = Effective::Root(Rc::clone(root));
-            started.configure(root, &context).map_err(|fault| NotStarted::of(&context, fault))?;
+            started.step(&context, Step::VmStart, |started| started.start_root(root, &context))?;
+            started.step(&context, Step::Configure, |started| started.configure(root, &context))?;
         }
         Ok(started)
     }
@@ -81,7 +88,16 @@ impl Instance {
         }
         Ok(())
     }
-    fn configure(&mut self, root: &Root, context: &Effective) -> Result<(), Fault> {
+    /// One step of the start.
+    fn step(
+        &mut self,
+        context: &Effective,
+        step: Step,
+        run: impl FnOnce(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), NotStarted> {
+        run(self).map_err(|fault| NotStarted::of(context, step, fault, self.store.data()))
+    }
+    fn start_root(&mut self, root: &Root, context: &Effective) -> Result<(), Fault> {
         let (id, spec) = (root.id, &root.spec);
         root.lives.set(true);
         self.call_starting(context, "proxy_on_context_create", |exports, store| {
@@ -92,10 +108,12 @@ impl Instance {
         let started = self.call_starting(context, "proxy_on_vm_start", |exports, store| {
             exports.vm_start.as_ref().map_or(Ok(1), |start| start.call(store, (id, size)))
         })?;
-        self.accepted(started, "proxy_on_vm_start")?;
-        let size = length(&spec.config);
+        self.accepted(started, "proxy_on_vm_start")
+    }
+    fn configure(&mut self, root: &Root, context: &Effective) -> Result<(), Fault> {
+        let size = u32::try_from(root.spec.config.len()).unwrap_or(u32::MAX);
         let configured = self.call_starting(context, "proxy_on_configure", |exports, store| {
-            exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (id, size)))
+            exports.configure.as_ref().map_or(Ok(1), |configure| configure.call(store, (root.id, size)))
         })?;
         self.accepted(configured, "proxy_on_configure")
     }
@@ -140,9 +158,25 @@ impl Instance {
     }
 }
 
+/// A step of the start of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Memory, tables, the module's own start function.
+    Instantiation,
+    /// `_initialize` and `main`.
+    Initialise,
+    /// `proxy_on_context_create` and `proxy_on_vm_start`.
+    VmStart,
+    /// `proxy_on_configure`
+    Configure,
+}
+
 impl NotStarted {
-    fn of(context: &Effective, fault: Fault) -> Self {
-        Self { spec: Arc::clone(&context.root().spec), fault: Fault { kind: FaultKind::Start, ..fault } }
+    fn of(context: &Effective, step: Step, fault: Fault, host: &HostState) -> Self {
+        let spec = Arc::clone(&context.root().spec);
+        let said = host.log.last_lines().map(str::to_owned).collect();
+        // A guest may notice that it gets no memory, and give up by itself.
+        Self { spec, step, fault, said, refused_memory: host.memory_limit.denied() }
     }
 }
 

@@ -93,12 +93,13 @@ pub(super) const HELD_OFF_LONGEST: Duration = Duration::from_secs(30);
 pub(super) struct MemoryLimit {
     ceiling: usize,
     size: usize,
-    denied: bool,
+    /// The size that was asked for.
+    denied: Option<usize>,
 }
 
 impl MemoryLimit {
     pub(super) fn new(ceiling: usize) -> Self {
-        Self { ceiling, size: 0, denied: false }
+        Self { ceiling, size: 0, denied: None }
     }
     /// Most bytes of linear memory.
     pub(super) fn ceiling(&self) -> usize {
@@ -108,20 +109,20 @@ impl MemoryLimit {
     pub(super) fn size(&self) -> usize {
         self.size
     }
-    /// Whether more was asked for than the ceiling allows, since [`MemoryLimit::forgive`].
-    pub(super) fn denied(&self) -> bool {
+    /// The bytes that were asked for beyond the ceiling, since [`MemoryLimit::forgive`].
+    pub(super) fn denied(&self) -> Option<usize> {
         self.denied
     }
     /// A new callback begins: a guest that lived with a refused growth is not blamed for it later.
     pub(super) fn forgive(&mut self) {
-        self.denied = false;
+        self.denied = None;
     }
 }
 
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired > self.ceiling {
-            self.denied = true;
+            self.denied = Some(desired);
             return Ok(false);
         }
         self.size = desired;

@@ -97,6 +97,10 @@ impl GuestLog {
         self.lines = self.lines.saturating_add(1);
         self.lines <= LOG_LINES
     }
+    /// The last error lines of this callback, finished ones.
+    pub(super) fn last_lines(&self) -> impl Iterator<Item = &str> {
+        self.last_words.iter().map(String::as_str)
+    }
     /// The last error lines of this callback, unfinished ones included.
     pub(super) fn last_words(&self) -> Option<String> {
         let mut words: Vec<Cow<'_, str>> = self.last_words.iter().map(|line| Cow::Borrowed(line.as_str())).collect();

@@ -59,8 +59,10 @@ pub use module::Plugin;
 pub use report::Report;
 pub use vm::{Alarm, VmSpec, WorkerVm};
 
+use instance::{NotStarted, Step};
+
 use crate::config::{Capabilities, PauseMeaning, Ticks, Vm};
-use crate::filter::{Callouts, OnError};
+use crate::filter::{Callouts, FaultKind, OnError};
 use crate::observe::FilterLedger;
 use crate::state::State;
 
@@ -103,12 +105,41 @@ pub struct FilterSpec {
     pub ledger: Arc<FilterLedger>,
 }
 
-/// Why a VM does not start, and the entry that is to blame.
-pub struct NotStarting {
+/// Why a VM does not start, and what of which entry is to blame.
+pub struct StartFailure {
     /// That entry.
     pub entry: Arc<FilterSpec>,
-    /// What the guest said (its last error lines), or the trap.
-    pub reason: PluginError,
+    /// One sentence for the operator, without a trailing full stop.
+    pub detail: String,
+    /// What has to change.
+    pub blame: Blame,
+}
+
+/// What of a filter entry keeps its plugin from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The plugin itself.
+    Plugin,
+    /// `memory`: it asked for so many bytes.
+    Memory(usize),
+    /// `vm_config`
+    VmConfig,
+    /// `config`: the plugin's words about it, line by line; none when it died of it.
+    Config(Vec<String>),
+}
+
+impl From<NotStarted> for StartFailure {
+    fn from(failed: NotStarted) -> Self {
+        let NotStarted { spec, step, fault, said, refused_memory } = failed;
+        let blame = match (refused_memory, step, fault.kind) {
+            (Some(bytes), ..) => Blame::Memory(bytes),
+            (None, Step::Configure, FaultKind::Start) => Blame::Config(said),
+            (None, Step::Configure, _) => Blame::Config(Vec::new()),
+            (None, Step::VmStart, _) => Blame::VmConfig,
+            (None, Step::Instantiation | Step::Initialise, _) => Blame::Plugin,
+        };
+        Self { entry: spec, detail: fault.detail.to_string(), blame }
+    }
 }
 
 /// Starts a throw-away instance, runs `on_vm_start` and `on_configure` of each entry, ends it: proves that `vm` works before any
@@ -117,14 +148,10 @@ pub struct NotStarting {
 /// It sees the state that others see, but takes no queue's events from them; its callouts go nowhere and are not answered.
 ///
 /// # Errors
-/// It does not start.
-pub fn canary(vm: &VmSpec, state: &Arc<State>) -> Result<(), NotStarting> {
+/// What the guest said (its last error lines), or the trap.
+pub fn canary(vm: &VmSpec, state: &Arc<State>) -> Result<(), StartFailure> {
     let callouts: Rc<dyn Callouts> = Rc::new(callouts::Unanswered);
     let roots = vm.roots(|_| Rc::clone(&callouts));
     let host = host_state::HostState::new(roots, Arc::clone(state), host_state::Purpose::Canary, Weak::new());
-    let refused = |instance::NotStarted { spec, fault }| NotStarting {
-        entry: spec,
-        reason: PluginError(fault.detail.to_string()),
-    };
-    instance::Instance::start(host).map(drop).map_err(refused)
+    Ok(instance::Instance::start(host).map(drop)?)
 }

@@ -6,6 +6,7 @@ use wasmparser::{Encoding, KnownCustom, Parser, Payload};
 
 use super::engine::Engine;
 use super::module::hex;
+use crate::config::capabilities::{AREAS, area};
 
 /// What a file is.
 pub struct Report {
@@ -77,6 +78,31 @@ impl Report {
             Err(error) => report.problem = Some(error.to_string()),
         }
         report
+    }
+
+    /// Its imports, under the area of `capabilities.hostcalls` that grants them, in the order of the areas; the others under the
+    /// module that they are imported from, which goes without saying for hostcalls.
+    #[must_use]
+    pub fn imports_by_area(&self) -> Vec<(String, Vec<String>)> {
+        let mut groups: Vec<(String, Vec<String>)> =
+            AREAS.iter().map(|(area, _)| ((*area).to_owned(), Vec::new())).collect();
+        for import in &self.imports {
+            let (module, name) = import.split_once('.').unwrap_or(("", import));
+            let area = area(name).filter(|_| module == "env").unwrap_or(module);
+            let mark = if self.unsupported.contains(import) { " (this host does not have it)" } else { "" };
+            let group = match groups.iter().position(|(known, _)| known == area) {
+                Some(group) => group,
+                None => {
+                    groups.push((area.to_owned(), Vec::new()));
+                    groups.len() - 1
+                }
+            };
+            if let Some((_, names)) = groups.get_mut(group) {
+                names.push(format!("{name}{mark}"));
+            }
+        }
+        groups.retain(|(_, names)| !names.is_empty());
+        groups
     }
 
     fn read(&mut self, payload: &Payload<'_>) {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::{UpstreamNames, all, capabilities, matches, word};
 use crate::config::compact::compact;
 use crate::config::fields::Fields;
+use crate::config::load::Heard;
 use crate::config::node::{Member, Node};
-use crate::config::origins::FilterOrigin;
+use crate::config::origins::{FilterOrigin, Place};
 use crate::config::{Capabilities, FilterEntry, OnError, PauseMeaning, Ticks, Vm};
 
 /// Guest time a callback may take: a hundred times what a slow filter needs, and short enough that its neighbours on the
@@ -54,32 +55,43 @@ fn filter(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<FilterEntry> {
         .optional("capabilities")
         .map_or_else(|| Some(Capabilities::default()), |node| capabilities::capabilities(&node));
     let (vm, ticks) = (vm(&mut fields), ticks(&mut fields));
+    let settings = ["memory", "vm_config"].into_iter().filter_map(|key| {
+        let node = fields.optional(key)?;
+        Some((key, Place { path: node.path.to_string(), key: None, value: node.span() }))
+    });
+    let settings = settings.collect();
     fields.finish();
 
     let (text, places, bare) = match config {
         Some(compact) => compact.map(|compact| (compact.text, compact.places, compact.bare))?,
         None => (String::new(), HashMap::new(), false),
     };
-    let origin = FilterOrigin { entry: node.span(), plugin: place?.span(), bare, places };
+    let text: Arc<str> = text.into();
+    let origin = FilterOrigin { entry: node.span(), plugin: place?.span(), bare, settings, places };
     node.document.origins.borrow_mut().insert(node.path.to_string(), origin);
-    Some(FilterEntry {
-        path: Arc::from(&*node.path),
-        config: text.into(),
-        when: match when {
-            Some(when) => Some(when?),
-            None => None,
-        },
-        on_error: on_error?,
-        deadline: deadline?,
-        memory: memory?,
-        upstreams: granted?,
-        pause: pause?,
-        env: env?,
-        capabilities: capabilities?,
-        vm: vm?.or_of(plugin.as_ref()?),
-        ticks: ticks?,
-        plugin: plugin?,
-    })
+    let whole = (|| {
+        Some(FilterEntry {
+            path: Arc::from(&*node.path),
+            config: Arc::clone(&text),
+            when: match when {
+                Some(when) => Some(when?),
+                None => None,
+            },
+            on_error: on_error?,
+            deadline: deadline?,
+            memory: memory?,
+            upstreams: granted?,
+            pause: pause?,
+            env: env?,
+            capabilities: capabilities?,
+            vm: vm?.or_of(plugin.as_ref()?),
+            ticks: ticks?,
+            plugin: plugin.clone()?,
+        })
+    })();
+    let heard = plugin.map(|plugin| Heard { path: Arc::from(&*node.path), plugin, config: text, whole: whole.clone() });
+    node.document.entries.borrow_mut().extend(heard);
+    whole
 }
 
 /// `vm_id`, `root_id`, `vm_config`.

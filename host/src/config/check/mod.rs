@@ -6,11 +6,13 @@ mod actions;
 mod balance;
 mod capabilities;
 mod dns;
+mod effect;
 mod filters;
 mod limits;
 mod listeners;
 mod matches;
 mod plugins;
+mod reach;
 mod routes;
 mod tcp;
 mod tls;
@@ -34,6 +36,10 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     if let Some(schema) = fields.optional("$schema") {
         schema.plain_text();
     }
+    // What it names has been read, and is part of this.
+    if let Some(include) = fields.optional("include") {
+        include.elements().unwrap_or_default().iter().for_each(|pattern| drop(pattern.text()));
+    }
     let (listeners, admin) = (fields.required("listeners"), fields.optional("admin"));
     let plugins = match fields.optional("plugins") {
         Some(node) => plugins::plugins(&node),
@@ -43,17 +49,27 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
     let mut names = UpstreamNames::of(upstreams.as_ref());
     let upstreams = upstreams.map_or_else(|| Some(Default::default()), |node| upstreams::upstreams(&node));
     names.carriers = upstreams.iter().flatten().map(|(name, upstream)| (name.clone(), Carrier::of(upstream))).collect();
+    // Without the names of upstreams, plugins' schemas cannot be checked.
+    let known = plugins.as_ref().filter(|_| names.all.is_some());
+    *root.document.plugins.borrow_mut() = known.cloned();
+    let listening = listeners.clone();
     let listeners = listeners.and_then(|node| listeners::listeners(&node, &names));
     let admin = admin.map(|node| listeners::admin(&node, listeners.as_deref().unwrap_or_default()));
     let filters = fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, &names));
+    let global = filters.as_deref().unwrap_or_default();
     let routes = fields.optional("routes").map_or_else(
         || Some(Vec::new()),
         |node| {
             let listeners = listeners::ListenerNames::of(listeners.as_deref());
-            routes::routes(&node, &names, &listeners)
+            routes::routes(&node, &names, &listeners, global)
         },
     );
     let limits = fields.optional("limits").map_or_else(|| Some(Default::default()), |node| limits::limits(&node));
+    if let (Some(node), Some(listeners), Some(limits)) = (listening, &listeners, &limits)
+        && root.document.problems.borrow().is_empty()
+    {
+        effect::warn_of_listeners(&mut fields, &node, listeners, limits);
+    }
     fields.finish();
     Some(Config {
         listeners: listeners?,
@@ -82,7 +98,7 @@ fn path(node: &Node<'_>) -> Option<PathBuf> {
         node.problem("must not be empty");
         return None;
     }
-    Some(node.document.base_dir.join(&*text.value))
+    Some(node.base_dir().join(&*text.value))
 }
 
 /// The names that upstreams may be called by: those of faulty upstreams too, which are reported once, where they stand.

@@ -19,7 +19,7 @@ const DIRECTORY: &str = "plugins";
 const DIGEST_DIGITS: usize = 64;
 
 pub(super) fn default(root: &Node<'_>) -> Plugins {
-    Plugins { dir: root.document.base_dir.join(DIRECTORY), cache: default_cache(root), ..Plugins::default() }
+    Plugins { dir: root.base_dir().join(DIRECTORY), cache: default_cache(root), ..Plugins::default() }
 }
 
 /// Where this user's programs keep what they could make again: as systemd says, as the XDG base directories say, or `~/.cache`.
@@ -32,7 +32,7 @@ fn default_cache(node: &Node<'_>) -> Option<PathBuf> {
 
 pub(super) fn plugins(node: &Node<'_>) -> Option<Plugins> {
     let mut fields = Fields::of(node)?;
-    let base_dir = node.document.base_dir;
+    let base_dir = node.base_dir();
     let dir = fields.optional("dir").map_or_else(|| Some(base_dir.join(DIRECTORY)), |node| path(&node));
     let sha256 = fields.optional("sha256").map_or_else(|| Some(BTreeMap::new()), |node| pins(&node));
     let keys = fields.optional("keys").map_or_else(|| Some(Vec::new()), |node| all(&node.elements()?, key));

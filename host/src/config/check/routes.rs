@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::listeners::ListenerNames;
-use super::{UpstreamNames, actions, all, filters, matches, word};
+use super::{UpstreamNames, actions, all, effect, filters, matches, reach, word};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
-use crate::config::{HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
+use crate::config::{FilterEntry, HeaderChanges, Match, PathMatch, PathRewrite, Reroute, Rewrite, Route};
 use crate::route::host::Authority;
 
 /// Limit of a route that names none, as in Envoy: long for an answer, short for a client that waits.
@@ -19,10 +19,24 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Most characters of a name: it becomes a label of metrics.
 const NAME_CHARS: usize = 128;
 
-pub(super) fn routes(node: &Node<'_>, upstreams: &UpstreamNames, listeners: &ListenerNames<'_>) -> Option<Vec<Route>> {
+/// `global`: the filters that run before those of a route.
+pub(super) fn routes(
+    node: &Node<'_>,
+    upstreams: &UpstreamNames,
+    listeners: &ListenerNames<'_>,
+    global: &[FilterEntry],
+) -> Option<Vec<Route>> {
     let nodes = node.elements()?;
     let mut names: HashMap<Arc<str>, Node<'_>> = HashMap::new();
-    all(&nodes, |node| route(node, (upstreams, listeners), &mut names))
+    let routes = all(&nodes, |node| route(node, (upstreams, listeners), &mut names))?;
+    if !node.document.problems.borrow().is_empty() {
+        return Some(routes);
+    }
+    for (node, route) in nodes.iter().zip(&routes) {
+        effect::warn_of_route(node, route, global);
+    }
+    reach::warn(&nodes, &routes);
+    Some(routes)
 }
 
 fn route<'a>(
@@ -42,6 +56,9 @@ fn route<'a>(
     let filters =
         fields.optional("filters").map_or_else(|| Some(Vec::new()), |node| filters::filters(&node, upstreams));
     let action = actions::action(&mut fields, upstreams, matches.as_ref());
+    if let Some(action) = &action {
+        effect::refuse_in_route(&mut fields, action);
+    }
     let changes =
         |node: Option<Node<'_>>| node.map_or_else(|| Some(HeaderChanges::default()), |node| actions::changes(&node));
     let request_headers = changes(fields.optional("request_headers"));
@@ -87,8 +104,7 @@ fn name<'a>(node: &Node<'a>, names: &mut HashMap<Arc<str>, Node<'a>>) -> Option<
     }
     let name: Arc<str> = text.value.into();
     if let Some(first) = names.get(&name) {
-        let place = node.document.source.position(first.span().start);
-        node.problem(format!("duplicate route name {}; the first is at {}:{}", text.shown, place.line, place.column));
+        node.problem(format!("duplicate route name {}; the first is at {}", text.shown, first.place_seen_from(node)));
         return None;
     }
     names.insert(Arc::clone(&name), node.clone());

@@ -11,7 +11,7 @@ use crate::config::balance::Probe;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
 use crate::config::{
-    Balance, Dns, Ejection, HealthCheck, Place, SOCKET_PATH_BYTES, Target, Upstream, UpstreamProtocol,
+    Balance, Dns, Ejection, HealthCheck, Place, SOCKET_PATH_BYTES, Target, Upstream, UpstreamProtocol, origins,
 };
 use crate::route::host::Authority;
 
@@ -45,6 +45,8 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         let message = format!("an upstream's name has 1 to {NAME_CHARS} characters and no spaces");
         node.problem_at(member.key_span, &node.path, message, None);
     }
+    let place = origins::Place { path: node.path.to_string(), key: Some(member.key_span), value: node.span() };
+    node.document.upstreams.borrow_mut().insert(name.to_string(), place);
     let mut fields = Fields::of(node)?;
     let place = fields.required("targets");
     let targets = place.as_ref().and_then(|node| all(&node.some_elements()?, target));
@@ -65,6 +67,9 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     {
         node.problem("a health check over gRPC needs \"protocol\": \"http2\"");
         return None;
+    }
+    if let (Some(place), Some(targets)) = (&place, &targets) {
+        refuse_idle(&fields, place, targets);
     }
     fields.finish();
     let (targets, schemes): (Vec<_>, Vec<_>) = targets?.into_iter().unzip();
@@ -91,6 +96,21 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         dns: dns?,
         max_requests: max_requests?,
     })
+}
+
+/// Refuses what would have no effect, or leave nobody to ask.
+fn refuse_idle(fields: &Fields<'_>, place: &Node<'_>, targets: &[(Target, Scheme)]) {
+    if targets.iter().all(|(_, scheme)| *scheme != Scheme::Https) {
+        let message = "has no effect: no target is https://; write the targets so, or leave it out";
+        fields.key_problem("tls", message.to_owned(), None);
+    }
+    if targets.iter().all(|(target, _)| target.name().is_none()) {
+        let message = "has no effect: no target is a name";
+        fields.key_problem("dns", message.to_owned(), None);
+    }
+    if !targets.is_empty() && targets.iter().all(|(target, _)| target.weight == 0) {
+        place.problem("one target at least must have a weight above 0");
+    }
 }
 
 /// What is spoken to a target.

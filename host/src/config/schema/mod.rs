@@ -8,7 +8,7 @@ mod forms;
 mod secrets;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(super) use self::document::fill;
 pub use self::document::{plain, whole};
 pub(super) use self::secrets::{cover, hide};
 use self::words::Report;
-use super::{Origins, Problem, Upstream};
+use super::{Origins, Problem};
 
 /// The format of a string that names an upstream.
 const UPSTREAM_FORMAT: &str = "sluicegate-upstream";
@@ -27,14 +27,8 @@ const UPSTREAM_FORMAT: &str = "sluicegate-upstream";
 ///
 /// Answers every problem, and the upstreams that the configuration names.
 #[must_use]
-pub fn check_config(
-    schema: &str,
-    config: &str,
-    upstreams: &BTreeMap<String, Upstream>,
-    origins: &Origins,
-    path: &str,
-) -> (Vec<Problem>, BTreeSet<String>) {
-    let names: Arc<BTreeSet<String>> = Arc::new(upstreams.keys().cloned().collect());
+pub fn check_config(schema: &str, config: &str, origins: &Origins, path: &str) -> (Vec<Problem>, BTreeSet<String>) {
+    let names: Arc<BTreeSet<String>> = Arc::new(origins.upstreams.keys().cloned().collect());
     let used = Arc::new(Mutex::new(BTreeSet::new()));
     let validator = match validator(schema, &names, &used) {
         Ok(validator) => validator,

@@ -7,11 +7,15 @@ use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
 use super::UPSTREAM_FORMAT;
+use crate::config::duration;
 use crate::config::suggest::closest;
 use crate::config::{Origins, Problem};
 
 /// Most choices that a message lists.
 const LISTED_CHOICES: usize = 12;
+
+/// The pattern of a duration in schemas of the SDK.
+const DURATION: &str = "^([0-9]+(ms|s|m|h|d))+$";
 
 /// Writes the problems of one configuration.
 pub(super) struct Report<'a> {
@@ -49,6 +53,10 @@ impl Report<'_> {
                 let key = error.instance().as_str().unwrap_or_default();
                 let message = format!("bad key: {}", words(error));
                 vec![self.origins.key_problem(self.path, &child(pointer, key), message, None)]
+            }
+            ValidationErrorKind::Pattern { pattern } if pattern == DURATION => {
+                let found = self.found(pointer, error.instance());
+                vec![self.problem(pointer, format!("expected {}, found {found}", duration::EXAMPLES), None)]
             }
             _ => vec![self.problem(pointer, words(error), None)],
         }

@@ -34,6 +34,7 @@ pub(super) fn fits(text: &str) {
 
 /// A configuration that has every object that there is.
 const EVERYTHING: &str = r#"{
+  "include": ["none.d/*.json"],
   "listeners": [{ "address": "127.0.0.1:0", "tls": { "certificates": [{ "certificate": "a", "key": "b", "hosts": ["a.example"] }],
                   "client": { "ca": "c" } } }, { "address": "127.0.0.2:0", "tcp": { "upstream": "u" } }],
   "admin": {

@@ -2,8 +2,11 @@
 
 mod accepted;
 mod document;
+mod effect;
+mod include;
 mod listeners;
 mod references;
+mod refusals;
 mod refused;
 mod refused_actions;
 mod refused_matches;

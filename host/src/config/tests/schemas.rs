@@ -35,7 +35,7 @@ fn check(schema: &str, more: &str) -> (Vec<String>, BTreeSet<String>) {
     let loaded = good(&filter(more));
     let entry = &loaded.config.filters[0];
     let schema = schema.replace("\\#", "#");
-    let (problems, used) = check_config(&schema, &entry.config, &loaded.config.upstreams, &loaded.origins, &entry.path);
+    let (problems, used) = check_config(&schema, &entry.config, &loaded.origins, &entry.path);
     (problems.iter().map(ToString::to_string).collect(), used)
 }
 

@@ -7,13 +7,33 @@ use crate::config::{closest, duration, size};
 
 #[test]
 fn durations_are_whole_numbers_with_a_unit() {
-    for (text, millis) in [("250ms", 250), ("5s", 5000), ("1m", 60_000), ("1h", 3_600_000), ("90s", 90_000), ("0s", 0)]
-    {
+    for (text, millis) in [
+        ("250ms", 250),
+        ("5s", 5000),
+        ("1m", 60_000),
+        ("1h", 3_600_000),
+        ("90s", 90_000),
+        ("0s", 0),
+        ("1m30s", 90_000),
+        ("1h1ms", 3_600_001),
+        ("7d", 604_800_000),
+    ] {
         assert_eq!(duration::parse(text), Some(Duration::from_millis(millis)), "{text}");
     }
-    for text in
-        ["", "5", "s", "1.5s", "-1s", "5 s", "5S", "1m30s", "1d", "99999999999999999999s", "18446744073709551615h"]
-    {
+    for text in [
+        "",
+        "5",
+        "s",
+        "1.5s",
+        "-1s",
+        "5 s",
+        "5S",
+        "1m30",
+        "1m s",
+        "1m-1s",
+        "99999999999999999999s",
+        "18446744073709551615h",
+    ] {
         assert_eq!(duration::parse(text), None, "{text}");
     }
     for text in ["250ms", "5s", "90s", "1m", "24h", "0ms"] {

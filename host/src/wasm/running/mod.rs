@@ -261,7 +261,9 @@ impl Running {
 }
 
 /// Says which entry is to blame, in its ledger, too.
-fn not_started(roots: &Roots, NotStarted { spec, fault }: NotStarted) -> Fault {
+fn not_started(roots: &Roots, failed: NotStarted) -> Fault {
+    let NotStarted { spec, fault, .. } = failed;
+    let fault = Fault { kind: FaultKind::Start, ..fault };
     tracing::error!(filter = &*spec.name, path = &*spec.path, detail = &*fault.detail, "Filter does not start.");
     spec.ledger.trap(&fault, None);
     if roots.are_several() {

@@ -22,7 +22,7 @@ pub(super) fn engine() -> &'static Engine {
 /// Proves an entry alone; else gives the reason.
 pub(super) fn canary(spec: &FilterSpec, state: &Arc<State>) -> Result<(), String> {
     let vm = VmSpec::new(Arc::new(spec.clone()));
-    super::canary(&vm, state).map_err(|refused| refused.reason.to_string())
+    super::canary(&vm, state).map_err(|failed| failed.detail)
 }
 
 /// What hostcalls work on in an instance of that entry alone, which nothing reaches.
