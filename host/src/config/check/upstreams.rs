@@ -104,10 +104,6 @@ fn refuse_idle(fields: &Fields<'_>, place: &Node<'_>, targets: &[(Target, Scheme
         let message = "has no effect: no target is https://; write the targets so, or leave it out";
         fields.key_problem("tls", message.to_owned(), None);
     }
-    if targets.iter().all(|(target, _)| target.name().is_none()) {
-        let message = "has no effect: no target is a name";
-        fields.key_problem("dns", message.to_owned(), None);
-    }
     if !targets.is_empty() && targets.iter().all(|(target, _)| target.weight == 0) {
         place.problem("one target at least must have a weight above 0");
     }
