@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
 /// Most bytes that a connection holds; longer writes go through.
 const MOST_BYTES: usize = 16 * 1024;
@@ -65,7 +66,7 @@ pub struct Corked {
 struct Shared(Mutex<Inner>);
 
 struct Inner {
-    stream: TcpStream,
+    stream: Either<TcpStream, UnixStream>,
     held: Vec<u8>,
     /// The peer does not take what is held; whoever writes waits for it.
     blocked: bool,
@@ -78,6 +79,14 @@ impl Corked {
     /// Nothing is held yet.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
+        Self::of(Either::Left(stream))
+    }
+    /// The same over a Unix socket.
+    #[must_use]
+    pub fn of_unix(stream: UnixStream) -> Self {
+        Self::of(Either::Right(stream))
+    }
+    fn of(stream: Either<TcpStream, UnixStream>) -> Self {
         Self {
             shared: Arc::new(Shared(Mutex::new(Inner {
                 stream,
@@ -143,7 +152,10 @@ impl Release for Shared {
         if inner.held.is_empty() || inner.blocked {
             return;
         }
-        let sent = inner.stream.try_write(&inner.held);
+        let sent = match &inner.stream {
+            Either::Left(stream) => stream.try_write(&inner.held),
+            Either::Right(stream) => stream.try_write(&inner.held),
+        };
         match sent {
             Ok(sent) if sent == inner.held.len() => {
                 inner.held = Vec::new();

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 
 use super::*;
@@ -44,6 +44,26 @@ fn what_is_written_in_a_turn_leaves_at_its_end() {
         theirs.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"one two");
         assert!(ours.shared.lock().held.is_empty());
+    });
+}
+
+#[test]
+fn writes_to_a_unix_socket_wait_for_the_end_of_the_turn_too() {
+    worker(async {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut ours = Corked::of_unix(ours);
+        ours.write_all(b"one ").await.unwrap();
+        ours.write_all(b"two").await.unwrap();
+        assert_eq!(ours.shared.lock().held, b"one two", "both wait");
+        let mut read = [0; 7];
+        theirs.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"one two");
+        assert!(ours.shared.lock().held.is_empty());
+        theirs.write_all(b"three").await.unwrap();
+        drop(theirs);
+        let mut answer = Vec::new();
+        ours.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"three");
     });
 }
 
