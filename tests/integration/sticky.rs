@@ -165,3 +165,23 @@ async fn a_session_stays_at_an_address_of_a_name_as_long_as_the_name_has_it() {
     eventually("its address is back", || async { fresh(&gateway).await == home }).await;
     assert_eq!(ask(&gateway, &moved).await.text(), "127.0.0.3", "who has moved stays");
 }
+
+#[tokio::test]
+async fn a_session_moves_without_losing_a_request_when_its_address_refuses() {
+    let ([one, other], port) = names::at(["127.0.0.1", "127.0.0.2"]).await;
+    let dns = DnsServer::start().await;
+    dns.has("users.test", &["127.0.0.1", "127.0.0.2"]);
+    let config = names::config(&dns, port, &json!({ "balance": { "cookie": { "name": "gw" } } }));
+    let mut gateway = Site::new(&config).start().await;
+    let first = gateway.get("/").await.expect(200);
+    let (home, cookie) = (first.text(), given(&first));
+    let (gone, left) = if home == "127.0.0.1" { (one, other) } else { (other, one) };
+    drop(gone);
+    // Without a connection that was there before.
+    gateway.stop().await;
+    gateway = Site::new(&config).start().await;
+    let moved = ask(&gateway, &cookie).await;
+    assert_eq!(moved.text(), left.address().ip().to_string());
+    assert!(!given(&moved).is_empty() && given(&moved) != cookie, "{moved:?}");
+    assert!(!ask(&gateway, &given(&moved)).await.has("set-cookie"), "it belongs there now");
+}

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use sluicegate_tests::origin::json_answer;
+use sluicegate_tests::raw::Raw;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::wait::eventually;
-use sluicegate_tests::{Gateway, Origin, Site};
+use sluicegate_tests::{Gateway, Origin, RawOrigin, Site};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn gateway(upstream: &Value) -> Gateway {
     let config =
@@ -34,6 +36,29 @@ async fn requests_go_to_a_unix_socket_over_kept_connections_in_either_version() 
             assert_eq!(seen["headers"]["host"], json!(gateway.address().to_string()), "the host is the client's");
         }
         assert_eq!(socket.connections(), 1, "{}", origin.protocol());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_to_a_unix_socket_may_switch_protocols() {
+    let granted = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let origin = RawOrigin::start(move |mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+        stream.write_all(granted.as_bytes()).await.ok();
+        let (mut reader, mut writer) = stream.split();
+        tokio::io::copy(&mut reader, &mut writer).await.ok();
+    })
+    .await;
+    let (_folder, path, target) = place();
+    let _socket = Socket::before(origin.address(), &path);
+    let gateway = gateway(&json!({ "targets": [target] })).await;
+    let mut client = Raw::connect(gateway.address()).await;
+    client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 101);
+    for text in ["one", "another one"] {
+        client.write(text).await;
+        assert_eq!(client.take(text.len()).await, text.as_bytes());
     }
 }
 
