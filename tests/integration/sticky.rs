@@ -8,7 +8,9 @@ use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::origin::answer;
 use sluicegate_tests::wait::eventually;
-use sluicegate_tests::{Gateway, Origin, Response, Site};
+use sluicegate_tests::{DnsServer, Gateway, Origin, Response, Site};
+
+use crate::names;
 
 /// An origin that answers with its name, and fails its health check when it is told to.
 async fn named(name: &'static str) -> (Origin, Arc<AtomicBool>) {
@@ -127,4 +129,59 @@ async fn a_target_of_no_weight_keeps_its_sessions_and_gets_no_new_ones() {
     for _ in 0..3 {
         assert_eq!(gateway.get("/").await.expect(200).text(), "b");
     }
+}
+
+#[tokio::test]
+async fn a_session_stays_at_an_address_of_a_name_as_long_as_the_name_has_it() {
+    let (_origins, port) = names::at(["127.0.0.1", "127.0.0.2", "127.0.0.3"]).await;
+    let dns = DnsServer::start().await;
+    dns.has("users.test", &["127.0.0.1", "127.0.0.2"]);
+    let config = names::config(&dns, port, &json!({ "balance": { "cookie": { "name": "gw" } } }));
+    let mut gateway = Site::new(&config).start().await;
+    let first = gateway.get("/").await.expect(200);
+    let (home, cookie) = (first.text(), given(&first));
+    let other = if home == "127.0.0.1" { "127.0.0.2" } else { "127.0.0.1" };
+    assert!(!cookie.is_empty() && !cookie.contains("127"), "{cookie}");
+    let stays = |response: &Response| response.text() == home && !response.has("set-cookie");
+    let fresh = async |gateway: &Gateway| gateway.get("/").await.expect(200).text();
+    // More addresses, then none of those that were there beside it.
+    for addresses in [["127.0.0.3", home.as_str(), other].as_slice(), &["127.0.0.3", &home]] {
+        dns.has("users.test", addresses);
+        eventually("the addresses are known", || async { names::known(&gateway).await.len() == addresses.len() }).await;
+        eventually("the worker knows the new one", || async { fresh(&gateway).await == "127.0.0.3" }).await;
+        for _ in 0..4 {
+            assert!(stays(&ask(&gateway, &cookie).await), "an answer that has its address moves nobody");
+        }
+    }
+    gateway.stop().await;
+    gateway = Site::new(&config).start().await;
+    eventually("the new one is known", || async { fresh(&gateway).await == "127.0.0.3" }).await;
+    assert!(stays(&ask(&gateway, &cookie).await), "nor does a restart");
+    dns.has("users.test", &["127.0.0.3"]);
+    eventually("the session has moved", || async { ask(&gateway, &cookie).await.text() == "127.0.0.3" }).await;
+    let moved = given(&ask(&gateway, &cookie).await);
+    assert!(!moved.is_empty() && moved != cookie, "{moved}");
+    dns.has("users.test", &["127.0.0.3", &home]);
+    eventually("its address is back", || async { fresh(&gateway).await == home }).await;
+    assert_eq!(ask(&gateway, &moved).await.text(), "127.0.0.3", "who has moved stays");
+}
+
+#[tokio::test]
+async fn a_session_moves_without_losing_a_request_when_its_address_refuses() {
+    let ([one, other], port) = names::at(["127.0.0.1", "127.0.0.2"]).await;
+    let dns = DnsServer::start().await;
+    dns.has("users.test", &["127.0.0.1", "127.0.0.2"]);
+    let config = names::config(&dns, port, &json!({ "balance": { "cookie": { "name": "gw" } } }));
+    let mut gateway = Site::new(&config).start().await;
+    let first = gateway.get("/").await.expect(200);
+    let (home, cookie) = (first.text(), given(&first));
+    let (gone, left) = if home == "127.0.0.1" { (one, other) } else { (other, one) };
+    drop(gone);
+    // Without a connection that was there before.
+    gateway.stop().await;
+    gateway = Site::new(&config).start().await;
+    let moved = ask(&gateway, &cookie).await;
+    assert_eq!(moved.text(), left.address().ip().to_string());
+    assert!(!given(&moved).is_empty() && given(&moved) != cookie, "{moved:?}");
+    assert!(!ask(&gateway, &given(&moved)).await.has("set-cookie"), "it belongs there now");
 }

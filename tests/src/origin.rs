@@ -122,6 +122,17 @@ impl Origin {
         A: Future<Output = http::Response<Body>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the kernel has a port");
+        Self::serve_on(listener, http2, answer)
+    }
+    /// One that listens already.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn serve_on<F, A>(listener: TcpListener, http2: bool, answer: F) -> Self
+    where
+        F: Fn(Seen) -> A + Send + Sync + 'static,
+        A: Future<Output = http::Response<Body>> + Send + 'static,
+    {
         let address = listener.local_addr().expect("it is bound");
         let record = Arc::new(Record::default());
         let kept = Arc::clone(&record);

@@ -24,7 +24,7 @@ use crate::config::Token;
 use crate::listener::Termination;
 use crate::observe::{self, FilterLedger, GatewayLedger};
 use crate::state::State;
-use crate::state::targets::TargetReport;
+use crate::state::targets::{NameReport, TargetReport};
 
 /// What the admin API shows, in parts that are alive while it looks.
 pub struct Admin {
@@ -179,7 +179,8 @@ fn wrong_method(allowed: &'static str) -> Answer {
     answer
 }
 
-/// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests.
+/// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests; and every name with its
+/// addresses.
 fn upstreams(state: &State) -> Value {
     let target = |report: TargetReport| {
         let how = match (report.failing, report.ejected) {
@@ -187,9 +188,20 @@ fn upstreams(state: &State) -> Value {
             (false, true) => "left_out",
             (false, false) => "well",
         };
-        json!({ "upstream": &*report.upstream, "target": report.target, "state": how })
+        json!({ "upstream": &*report.upstream, "target": report.target, "address": report.address, "state": how })
     };
-    json!({ "targets": state.targets.report().into_iter().map(target).collect::<Vec<_>>() })
+    let name = |report: NameReport| {
+        json!({
+            "upstream": &*report.upstream,
+            "target": report.target,
+            "addresses": report.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "problem": report.problem.as_deref(),
+        })
+    };
+    json!({
+        "targets": state.targets.report().into_iter().map(target).collect::<Vec<_>>(),
+        "names": state.targets.names().into_iter().map(name).collect::<Vec<_>>(),
+    })
 }
 
 fn json(status: StatusCode, value: &Value) -> Answer {

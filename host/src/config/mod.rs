@@ -11,6 +11,7 @@ pub mod capabilities;
 mod check;
 mod command_line;
 mod compact;
+mod dns;
 mod duration;
 mod fields;
 pub mod files;
@@ -22,6 +23,7 @@ mod load;
 mod memory;
 mod node;
 mod origins;
+mod place;
 mod problem;
 mod proxies;
 mod refusal;
@@ -50,11 +52,13 @@ pub use admin::{Admin, Token};
 pub use balance::{Balance, Ejection, HealthCheck};
 pub use capabilities::Capabilities;
 pub use command_line::CommandLine;
+pub use dns::{Dns, Family};
 pub use include::Included;
 pub use interpolate::{Environment, ProcessEnvironment};
 pub use limits::Limits;
 pub use load::{Heard, Loaded, Refused, Rest, load, parse};
 pub use origins::Origins;
+pub use place::{Place, SOCKET_PATH_BYTES, Target};
 pub use problem::{Problem, Problems};
 pub use proxies::{Trusted, TrustedProxies};
 pub use reroute::Reroute;
@@ -148,6 +152,8 @@ pub struct Upstream {
     pub ejection: Ejection,
     /// TLS towards its targets, when it is not the usual one.
     pub tls: Option<UpstreamTls>,
+    /// How the names of its targets are resolved.
+    pub dns: Dns,
     /// Most requests under way at a time, over all workers, if there is a limit.
     pub max_requests: Option<usize>,
 }
@@ -155,45 +161,7 @@ pub struct Upstream {
 impl Upstream {
     /// Its targets, as URLs.
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        let url = |Target { tls, host, port, .. }: &Target| {
-            let scheme = match (self.protocol, tls) {
-                (UpstreamProtocol::Tcp, _) => "tcp",
-                (_, true) => "https",
-                (_, false) => "http",
-            };
-            if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
-        };
-        self.targets.iter().map(url)
-    }
-}
-
-/// One place to send requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Whether to speak TLS (`https://`).
-    pub tls: bool,
-    /// Host name or address, lower-case; an IPv6 address without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Its share of the requests, against those of the others of its priority; 0 for none.
-    pub weight: u32,
-    /// Targets of a higher number get requests only when none of a lower one can take them.
-    pub priority: u32,
-}
-
-impl fmt::Display for Target {
-    /// `host:port`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-impl Target {
-    /// Whether another one is the same place, whatever its share.
-    #[must_use]
-    pub fn is_at(&self, other: &Self) -> bool {
-        (self.tls, &self.host, self.port) == (other.tls, &other.host, other.port)
+        self.targets.iter().map(|target| target.url(self.protocol == UpstreamProtocol::Tcp))
     }
 }
 

@@ -17,6 +17,8 @@ use crate::proxy::Client;
 pub(super) struct Http1<I, S: HttpService<hyper::body::Incoming>> {
     connection: Connection<I, S>,
     client: Rc<Client>,
+    /// It is to end when the answer under way turns out not to switch protocols.
+    ends_later: bool,
 }
 
 impl<I, S, B> Http1<I, S>
@@ -28,14 +30,19 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(connection: Connection<I, S>, client: &Rc<Client>) -> Self {
-        Self { connection, client: Rc::clone(client) }
+        Self { connection, client: Rc::clone(client), ends_later: false }
     }
     /// Ends it after the request that runs.
     pub(super) fn wind_down(self: Pin<&mut Self>)
     where
         S: Unpin,
     {
-        Pin::new(&mut self.get_mut().connection).graceful_shutdown();
+        let this = self.get_mut();
+        // An answer that switches protocols must not say that the connection closes.
+        this.ends_later = this.client.may_switch();
+        if !this.ends_later {
+            Pin::new(&mut this.connection).graceful_shutdown();
+        }
     }
     /// The stream, and what was read from it but not used.
     pub(super) fn into_parts(self) -> (I, Bytes) {
@@ -57,7 +64,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         let this = self.get_mut();
-        ready!(this.connection.poll_without_shutdown(cx))?;
+        let mut polled = this.connection.poll_without_shutdown(cx);
+        if polled.is_pending() && this.ends_later && !this.client.may_switch() && !this.client.has_tunnel() {
+            this.ends_later = false;
+            Pin::new(&mut this.connection).graceful_shutdown();
+            polled = this.connection.poll_without_shutdown(cx);
+        }
+        ready!(polled)?;
         if this.client.has_tunnel() {
             return Poll::Ready(Ok(()));
         }

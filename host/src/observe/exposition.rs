@@ -14,11 +14,11 @@ use super::filter::{FAULTS, FilterLedger, FilterSnapshot, OUTCOMES, PHASES};
 use super::gateway::{GatewayLedger, GatewaySnapshot};
 use super::histogram::Distribution;
 use super::memory::Memory;
-use super::tcp;
+use super::{targets, tcp};
 use crate::state::State;
 use crate::state::metrics::{Family, HISTOGRAM_BOUNDS, MetricKind, Value};
 use crate::state::store::Usage;
-use crate::state::targets::TargetReport;
+use crate::state::targets::{NameReport, TargetReport};
 
 /// The media type of what [`render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -35,6 +35,7 @@ pub fn render(gateway: &GatewayLedger, filters: &[Arc<FilterLedger>], state: &St
         guests: state.metrics.families(),
         stores: state.store.usage(),
         targets: state.targets.report(),
+        names: state.targets.names(),
         memory: Memory::of(&state.pressure),
     }));
     let mut text = String::new();
@@ -49,6 +50,7 @@ struct Everything {
     guests: Vec<Family>,
     stores: Vec<Usage>,
     targets: Vec<TargetReport>,
+    names: Vec<NameReport>,
     memory: Memory,
 }
 
@@ -68,7 +70,7 @@ impl Collector for Everything {
         callbacks(&mut page, &self.filters)?;
         instances(&mut page, &self.filters)?;
         stores(&mut page, &self.stores)?;
-        targets(&mut page, &self.targets)?;
+        targets::write(&mut page, &self.targets, &self.names)?;
         self.guests.iter().try_for_each(|family| guest(&mut page, family))
     }
 }
@@ -128,14 +130,6 @@ fn traffic(page: &mut Page<'_>, gateway: &GatewaySnapshot) -> fmt::Result {
         upstream.errors().into_iter().map(move |(reason, count)| (labels(reason.as_str()), count))
     });
     page.counter("upstream_errors", "Requests to upstreams that failed", errors)
-}
-
-fn targets(page: &mut Page<'_>, targets: &[TargetReport]) -> fmt::Result {
-    let labels = |report: &TargetReport| {
-        vec![("upstream", Cow::Owned(report.upstream.to_string())), ("target", Cow::Owned(report.target.clone()))]
-    };
-    let gets = targets.iter().map(|report| (labels(report), i64::from(!report.failing && !report.ejected)));
-    page.gauge("upstream_target_usable", "Whether a target gets requests: 0 while it fails checks or is left out", gets)
 }
 
 fn callbacks(page: &mut Page<'_>, filters: &[FilterSnapshot]) -> fmt::Result {

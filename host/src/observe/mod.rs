@@ -14,6 +14,7 @@ mod memory;
 pub mod output;
 mod reason;
 mod sharded;
+mod targets;
 mod tcp;
 mod traffic;
 

@@ -76,7 +76,7 @@ impl Ongoing {
             change(headers, &route.response_headers);
         }
         if let Some(cookie) = self.session() {
-            headers.append(header::SET_COOKIE, cookie.clone());
+            headers.append(header::SET_COOKIE, cookie);
         }
     }
     /// The same for filters to see.
@@ -85,7 +85,7 @@ impl Ongoing {
             change_list(head, &route.response_headers);
         }
         if let Some(cookie) = self.session() {
-            head.append(Name::Header(header::SET_COOKIE), cookie.clone());
+            head.append(Name::Header(header::SET_COOKIE), cookie);
         }
     }
 }

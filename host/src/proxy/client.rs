@@ -28,6 +28,8 @@ pub struct Client {
     broken: Cell<Option<(u64, BadRequest)>>,
     in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
+    /// The request under way asks for another protocol.
+    switching: Cell<bool>,
     /// What the connection becomes when the answer under way has been sent.
     tunnel: RefCell<Option<Tunnel>>,
 }
@@ -48,6 +50,7 @@ impl Client {
             broken: Cell::new(None),
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            switching: Cell::new(false),
             tunnel: RefCell::default(),
         })
     }
@@ -70,6 +73,7 @@ impl Client {
     /// Counts a request's head; gives the rule that it broke, if one was noticed in the raw bytes.
     pub(super) fn take_up(&self) -> Option<BadRequest> {
         let head = self.heads.replace(self.heads.get() + 1);
+        self.switching.set(false);
         self.broken.get().filter(|(broken, _)| head >= *broken).map(|(_, rule)| rule)
     }
     /// Whether so many request heads have been taken up.
@@ -88,6 +92,14 @@ impl Client {
     #[must_use]
     pub fn idle_since(&self) -> Option<Instant> {
         (self.in_flight.get() == 0).then(|| self.idle_since.get())
+    }
+    pub(super) fn asks_to_switch(&self) {
+        self.switching.set(true);
+    }
+    /// Whether the answer under way may be that the connection is something else from now on.
+    #[must_use]
+    pub fn may_switch(&self) -> bool {
+        self.switching.get() && self.in_flight.get() > 0
     }
     pub(super) fn begin_tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.borrow_mut() = Some(tunnel);

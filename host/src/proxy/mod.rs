@@ -185,6 +185,9 @@ impl Proxy {
         }
         if let Some(taken) = taken {
             arrival.upgrade = upgrade::asked(&parts, &arrival, &taken.upgrades);
+            if arrival.upgrade.is_some() && arrival.connect.is_none() {
+                client.asks_to_switch();
+            }
             if arrival.connect.is_some() && arrival.upgrade.is_none() {
                 return Begun::Answered(refuse(&ProxyError::NotImplemented, &arrival, recording, Some(body)));
             }

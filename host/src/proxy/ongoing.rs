@@ -43,7 +43,7 @@ impl Ongoing {
         route.shares.get(self.routed.share?)
     }
     /// The cookie that the client is given by the upstream's balancing.
-    pub(super) fn session(&self) -> Option<&HeaderValue> {
+    pub(super) fn session(&self) -> Option<HeaderValue> {
         self.share()?.upstream.session(&self.journey, self.secure)
     }
     /// How long the route lets it take, if that has a limit.

@@ -1,5 +1,6 @@
 //! Health checks: asks each target again and again whether it is well. One worker does it for all.
 
+use std::borrow::Cow;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use prost::Message;
 use super::target::Target;
 use super::{RequestBody, Upstream};
 use crate::config::balance::{HealthCheck, Probe};
-use crate::state::targets::Duty;
 
 /// Bytes of an answer that are read before its connection is closed instead of reused.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -22,32 +22,36 @@ const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 /// Checks the targets of an upstream until it is gone, once nobody else does.
 pub(super) fn start(upstream: &Rc<Upstream>, check: &HealthCheck) {
-    tokio::task::spawn_local(stand_by(Rc::downgrade(upstream), check.clone()));
+    tokio::task::spawn_local(stand_by(Rc::downgrade(upstream), check.interval));
 }
 
 /// Each worker has the upstream, and a new one takes over from an old one in its own time: all but one stand by.
-async fn stand_by(upstream: Weak<Upstream>, check: HealthCheck) {
+async fn stand_by(upstream: Weak<Upstream>, interval: Duration) {
     loop {
         let Some(known) = upstream.upgrade() else { return };
-        if let Some(duty) = known.balancer.health.take_checks() {
-            let duty = Rc::new(duty);
-            for place in 0..known.targets.len() {
-                tokio::task::spawn_local(watch(upstream.clone(), place, check.clone(), Rc::clone(&duty)));
-            }
-            return;
+        if let Some(duty) = known.targets.take_checks() {
+            *known.checking.borrow_mut() = Some(duty);
+            return watch_new(&known, known.balancer().targets());
         }
         drop(known);
-        tokio::time::sleep(check.interval).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
-async fn watch(upstream: Weak<Upstream>, place: usize, check: HealthCheck, _duty: Rc<Duty>) {
+/// Checks these targets too, if it is this worker that checks.
+pub(super) fn watch_new<'a>(upstream: &Rc<Upstream>, targets: impl Iterator<Item = &'a Rc<Target>>) {
+    let Some(check) = upstream.config.health.as_ref().filter(|_| upstream.checking.borrow().is_some()) else { return };
+    for target in targets {
+        tokio::task::spawn_local(watch(Rc::downgrade(upstream), Rc::downgrade(target), check.clone()));
+    }
+}
+
+async fn watch(upstream: Weak<Upstream>, target: Weak<Target>, check: HealthCheck) {
     // The first answer counts at once.
     let mut in_a_row: Option<(bool, u32)> = None;
     loop {
-        let Some(upstream) = upstream.upgrade() else { return };
-        let Some(target) = upstream.targets.get(place) else { return };
-        let outcome = tokio::time::timeout(check.timeout, probe(target, &check.probe)).await;
+        let (Some(upstream), Some(target)) = (upstream.upgrade(), target.upgrade()) else { return };
+        let outcome = tokio::time::timeout(check.timeout, probe(&target, &check.probe)).await;
         let problem = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(problem)) => Some(problem),
@@ -57,20 +61,17 @@ async fn watch(upstream: Weak<Upstream>, place: usize, check: HealthCheck, _duty
         let count = in_a_row.filter(|(before, _)| *before == well).map_or(1, |(_, count)| count.saturating_add(1));
         let enough = if well { check.healthy } else { check.unhealthy };
         if in_a_row.is_none() || count >= enough {
-            tell(&upstream, place, problem.as_deref());
+            tell(&upstream, &target, problem.as_deref());
         }
         in_a_row = Some((well, count));
         // Nothing of the upstream is held while waiting, so that it can go.
-        drop(upstream);
+        drop((upstream, target));
         tokio::time::sleep(pause(check.interval)).await;
     }
 }
 
-fn tell(upstream: &Upstream, place: usize, problem: Option<&str>) {
-    let (Some(health), Some(target)) = (upstream.balancer.health.all.get(place), upstream.targets.get(place)) else {
-        return;
-    };
-    if !health.set_failing(problem.is_some()) {
+fn tell(upstream: &Upstream, target: &Target, problem: Option<&str>) {
+    if !target.health().set_failing(problem.is_some()) {
         return;
     }
     let (upstream, target) = (upstream.name(), target.name());
@@ -86,7 +87,8 @@ async fn probe(target: &Target, probe: &Probe) -> Result<(), String> {
     match probe {
         Probe::Connect => target.reach().await.map_err(|error| error.to_string()),
         Probe::Http { path, host, statuses } => {
-            let request = request(Method::GET, path, host.as_deref().unwrap_or(target.name()), RequestBody::Empty)?;
+            let host = host.as_deref().map_or_else(|| target.authority(), Cow::Borrowed);
+            let request = request(Method::GET, path, &host, RequestBody::Empty)?;
             let response = target.send(request).await.map_err(|unsent| unsent.error.to_string())?;
             let status = response.status();
             // Read, so that the connection can be used again.
@@ -94,7 +96,8 @@ async fn probe(target: &Target, probe: &Probe) -> Result<(), String> {
             if statuses.contains(&status.as_u16()) { Ok(()) } else { Err(format!("answered {status}")) }
         }
         Probe::Grpc { service } => {
-            let mut request = request(Method::POST, "/grpc.health.v1.Health/Check", target.name(), question(service))?;
+            let mut request =
+                request(Method::POST, "/grpc.health.v1.Health/Check", &target.authority(), question(service))?;
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
             let response = target.send(request).await.map_err(|unsent| unsent.error.to_string())?;

@@ -1,12 +1,11 @@
-//! Opening connections: name → address → TCP → TLS → HTTP handshake.
+//! Opening connections: address → TCP → TLS → HTTP handshake.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
@@ -17,8 +16,9 @@ use super::error::UpstreamError;
 use super::executor::LocalExecutor;
 use super::shared::Shared;
 use super::tls::Tls;
-use crate::config;
+use crate::config::{self, Place};
 use crate::cork::Corked;
+use crate::state::targets::Endpoint;
 
 /// Most bytes that a response head, or one read of a body, may occupy.
 const READ_BUFFER: usize = 256 * 1024;
@@ -28,104 +28,93 @@ const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
 /// A byte stream to a target, with TLS or without.
 type Transport = Either<Corked, Box<TlsStream<Corked>>>;
 
+/// Who is connected to.
+pub(super) struct Peer<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    /// For errors.
+    pub(super) name: &'a str,
+    pub(super) tls: &'a Tls,
+}
+
 /// Opens an HTTP/1 connection; its task runs until the sender is dropped or the peer closes.
-pub(super) async fn http1(
-    target: &config::Target,
-    tls: &Tls,
-) -> Result<(http1::SendRequest<RequestBody>, SocketAddr), UpstreamError> {
-    let (transport, address) = transport(target, tls, config::UpstreamProtocol::Http1).await?;
+pub(super) async fn http1(peer: &Peer<'_>) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+    let transport = transport(peer, config::UpstreamProtocol::Http1).await?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(READ_BUFFER)
         .handshake(TokioIo::new(transport))
         .await
-        .map_err(|error| failed(target, error))?;
+        .map_err(|error| failed(peer, error))?;
+    let address = peer.endpoint.address;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
-            debug!(%error, %address, "Upstream connection ended.");
+            debug!(%error, ?address, "Upstream connection ended.");
         }
     });
-    Ok((sender, address))
+    Ok(sender)
 }
 
 /// Opens an HTTP/2 connection (prior knowledge on cleartext, ALPN on TLS).
-pub(super) async fn http2(target: &config::Target, tls: &Tls) -> Result<(Shared, SocketAddr), UpstreamError> {
-    let (transport, address) = transport(target, tls, config::UpstreamProtocol::Http2).await?;
+pub(super) async fn http2(peer: &Peer<'_>) -> Result<Shared, UpstreamError> {
+    let transport = transport(peer, config::UpstreamProtocol::Http2).await?;
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .handshake(TokioIo::new(transport))
         .await
-        .map_err(|error| failed(target, error))?;
+        .map_err(|error| failed(peer, error))?;
     let (shared, connection) = Shared::new(sender, connection);
+    let address = peer.endpoint.address;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
-            debug!(%error, %address, "Upstream connection ended.");
+            debug!(%error, ?address, "Upstream connection ended.");
         }
     });
-    Ok((shared, address))
+    Ok(shared)
 }
 
 /// Connects, and TLS where the target has it; then closes again.
-pub(super) async fn reach(
-    target: &config::Target,
-    tls: &Tls,
-    protocol: config::UpstreamProtocol,
-) -> Result<(), UpstreamError> {
-    transport(target, tls, protocol).await.map(drop)
+pub(super) async fn reach(peer: &Peer<'_>, protocol: config::UpstreamProtocol) -> Result<(), UpstreamError> {
+    transport(peer, protocol).await.map(drop)
 }
 
-fn failed(target: &config::Target, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UpstreamError {
-    UpstreamError::Connect { target: target.to_string(), error: error.into() }
+fn failed(peer: &Peer<'_>, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UpstreamError {
+    UpstreamError::Connect { target: peer.name.to_owned(), error: error.into() }
 }
 
-async fn transport(
-    target: &config::Target,
-    tls: &Tls,
-    protocol: config::UpstreamProtocol,
-) -> Result<(Transport, SocketAddr), UpstreamError> {
-    let (stream, address) = tcp(target).await?;
+async fn transport(peer: &Peer<'_>, protocol: config::UpstreamProtocol) -> Result<Transport, UpstreamError> {
+    let target = &peer.endpoint.target;
+    let host = match &target.place {
+        Place::Network { host, .. } => host,
+        Place::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| failed(peer, error))?;
+            return Ok(Transport::Left(Corked::of_unix(stream)));
+        }
+    };
+    let (stream, _) = tcp(peer).await?;
     let stream = Corked::new(stream);
     if !target.tls {
-        return Ok((Transport::Left(stream), address));
+        return Ok(Transport::Left(stream));
     }
     let config = match protocol {
-        config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &tls.http1,
-        config::UpstreamProtocol::Http2 => &tls.http2,
+        config::UpstreamProtocol::Http1 | config::UpstreamProtocol::Tcp => &peer.tls.http1,
+        config::UpstreamProtocol::Http2 => &peer.tls.http2,
     };
-    let server = match &tls.server_name {
+    let server = match &peer.tls.server_name {
         Some(name) => name.clone(),
-        None => ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned())
-            .map_err(|error| failed(target, error))?,
+        None => ServerName::try_from(host.clone()).map_err(|error| failed(peer, error))?,
     };
     let stream =
-        TlsConnector::from(config.clone()).connect(server, stream).await.map_err(|error| failed(target, error))?;
+        TlsConnector::from(config.clone()).connect(server, stream).await.map_err(|error| failed(peer, error))?;
     if protocol == config::UpstreamProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(failed(target, "the server does not offer HTTP/2"));
+        return Err(failed(peer, "the server does not offer HTTP/2"));
     }
-    Ok((Transport::Right(Box::new(stream)), address))
+    Ok(Transport::Right(Box::new(stream)))
 }
 
-/// Connects to the first address of the name that accepts.
-pub(super) async fn tcp(target: &config::Target) -> Result<(TcpStream, SocketAddr), UpstreamError> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in resolve(target).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(|error| failed(target, error))?;
-                return Ok((stream, address));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(target, last))
-}
-
-/// Resolved anew for every connection, so that a changed name needs no restart.
-async fn resolve(target: &config::Target) -> Result<Vec<SocketAddr>, UpstreamError> {
-    let host = target.host.trim_matches(['[', ']']);
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, target.port)]);
-    }
-    let addresses = tokio::net::lookup_host((host, target.port)).await;
-    addresses.map(Iterator::collect).map_err(|error| UpstreamError::Resolve { target: target.to_string(), error })
+/// Connects to the address.
+pub(super) async fn tcp(peer: &Peer<'_>) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+    let address = peer.endpoint.address.ok_or_else(|| failed(peer, "no address of the network"))?;
+    let stream = TcpStream::connect(address).await.map_err(|error| failed(peer, error))?;
+    stream.set_nodelay(true).map_err(|error| failed(peer, error))?;
+    Ok((stream, address))
 }

@@ -7,13 +7,13 @@ use rustix::io::Errno;
 /// Why a request got no response. The text is for the log; clients see [`crate::proxy::ProxyError`]'s.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// The name has no address.
+    /// No target has an address: their names do not resolve.
     #[error("{target}: no address: {error}")]
     Resolve {
-        /// Host and port.
+        /// The upstream's name.
         target: String,
         /// What the resolver said.
-        error: io::Error,
+        error: String,
     },
     /// No connection could be made.
     #[error("{target}: cannot connect: {error}")]
@@ -102,7 +102,8 @@ impl UpstreamError {
     }
     /// Whether the target is to blame.
     pub(super) fn is_targets(&self) -> bool {
-        (self.is_connect() && !self.is_ours()) || matches!(self, Self::Closed { .. } | Self::Invalid { .. })
+        (self.is_connect() && !self.is_ours() && !matches!(self, Self::Resolve { .. }))
+            || matches!(self, Self::Closed { .. } | Self::Invalid { .. })
     }
     /// Whether this process has no file descriptors left, for which no target can be blamed.
     fn is_ours(&self) -> bool {

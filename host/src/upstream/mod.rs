@@ -9,7 +9,12 @@ mod connect;
 mod error;
 mod executor;
 mod grpc;
+mod journey;
+mod members;
+mod names;
 mod pool;
+mod race;
+mod resolver;
 mod shared;
 mod sticky;
 mod switch;
@@ -22,10 +27,9 @@ mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
@@ -36,6 +40,8 @@ pub use body::{BodyError, RequestBody, ResponseBody};
 pub use callouts::WorkerCallouts;
 pub use error::UpstreamError;
 pub use executor::LocalExecutor;
+use journey::Admitted;
+pub use journey::{Held, InUse, Journey};
 pub use switch::Switch;
 pub use target::repeat;
 use target::{Target, Unsent};
@@ -43,7 +49,7 @@ pub use tls::{Finding, Tls, TlsError};
 pub use upload::{ClientBody, Upload, UploadFault};
 
 use crate::config::{self, UpstreamProtocol};
-use crate::state::targets::{Health, Targets};
+use crate::state::targets::{Duty, Health, Targets};
 
 /// The upstreams of a generation, on one worker.
 #[derive(Default)]
@@ -93,8 +99,13 @@ impl UpstreamsTls {
 pub struct Upstream {
     config: config::Upstream,
     tls: Arc<Tls>,
-    targets: Box<[Target]>,
-    balancer: Balancer,
+    /// What all workers know of its targets.
+    targets: Arc<Targets>,
+    /// The choice among the targets that it has now.
+    balancer: RefCell<Rc<Balancer>>,
+    /// Held while it is this worker that checks them.
+    checking: RefCell<Option<Duty>>,
+    this: Weak<Self>,
     /// Requests that wait for their response's head.
     waiting: Rc<Cell<u32>>,
     /// Those among them that have been sent before.
@@ -111,40 +122,24 @@ const RETRY_SHARE: u32 = 5;
 /// Copies of requests that an upstream may have under way on one worker: each takes a connection and what its body holds.
 const COPIES: u32 = 100;
 
-/// Counts something while it lasts.
-pub struct Held(Rc<Cell<u32>>);
-
-impl Held {
-    fn new(count: &Rc<Cell<u32>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
 impl Upstream {
     /// Must run on the worker that will use it.
     fn new(config: config::Upstream, tls: &Arc<Tls>, health: &Health) -> Rc<Self> {
-        let target = |target: &config::Target| {
-            Target::new(target.clone(), config.protocol, config.connect_timeout, Arc::clone(tls))
-        };
-        let targets = config.targets.iter().map(target).collect();
-        let balancer = Balancer::new(&config, health.of(&config));
-        let tls = Arc::clone(tls);
-        let upstream = Rc::new(Self {
+        let targets = health.of(&config);
+        let endpoints = Arc::clone(&targets.follow().borrow());
+        let balancer = members::balancer(&config, tls, &endpoints, None);
+        let upstream = Rc::new_cyclic(|this| Self {
             config,
-            tls,
-            targets,
-            balancer,
+            tls: Arc::clone(tls),
+            targets: Arc::clone(&targets),
+            balancer: RefCell::new(Rc::new(balancer)),
+            checking: RefCell::default(),
+            this: Weak::clone(this),
             waiting: Rc::default(),
             retrying: Rc::default(),
             copies: Rc::default(),
         });
+        members::start(&upstream, &targets);
         if let Some(check) = &upstream.config.health {
             checks::start(&upstream, check);
         }
@@ -200,46 +195,60 @@ impl Upstream {
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         let _waiting = Held::new(&self.waiting);
         let admitted = self.admit()?;
-        let key = self.balancer.key(request.headers(), journey.client);
-        let home = self.balancer.home(request.headers());
+        let mut balancer = self.balancer();
+        if balancer.is_waiting() {
+            balancer = Box::pin(self.first_answers()).await;
+        }
+        let key = balancer.key(request.headers(), journey.client);
+        let home = balancer.home(request.headers());
         let mut failure = None;
         loop {
-            let at_home = home.filter(|home| self.balancer.is_at_home(*home, &journey.tried.borrow()));
-            let mut place = at_home.or_else(|| self.balancer.choose(key, &journey.tried.borrow()));
-            if place.is_none() && failure.is_none() {
+            // Whatever its weight and priority.
+            let at_home = home.filter(|home| home.health().is_usable() && !journey.has_tried(home));
+            let mut chosen = at_home.or_else(|| balancer.choose(key, &journey.tried.borrow())).cloned();
+            if chosen.is_none() && failure.is_none() {
                 // The tries before this one have asked all of them; this one may have more luck.
                 journey.tried.borrow_mut().clear();
-                place = self.balancer.choose(key, &[]);
+                chosen = balancer.choose(key, &[]).cloned();
             }
-            let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
-                return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
-            };
-            let active = self.balancer.active(place).map(Held::new);
-            journey.tried.borrow_mut().push(place);
-            journey.under_way.set(Some(place));
+            let Some(mut target) = chosen else { return Err(failure.unwrap_or_else(|| self.nobody(&balancer))) };
+            journey.tried.borrow_mut().push(Rc::clone(&target));
+            journey.under_way.set(Some(Rc::clone(&target)));
+            // A session waits for its home rather than to move.
+            if at_home.is_none() && target.has_siblings() && !target.is_connected() {
+                let warm = |target: Rc<Target>| async move { target.warm().await };
+                target = match Box::pin(race::first(&balancer, target, key, &journey.tried, warm)).await {
+                    Ok((connected, ())) => connected,
+                    Err(error) => {
+                        journey.under_way.set(None);
+                        failure = Some(error);
+                        continue;
+                    }
+                };
+                journey.under_way.set(Some(Rc::clone(&target)));
+            }
+            let active = Held::new(&target.active);
             let sent = target.send(request).await;
             journey.under_way.set(None);
             journey.address.set(target.address());
             match sent {
                 Ok(response) => {
-                    self.answered(place, response.status());
-                    journey.new_home.set(Some(place).filter(|_| self.balancer.sticky.is_some() && home != Some(place)));
+                    self.answered(&balancer, &target, response.status());
+                    let is_new = balancer.is_sticky() && home.is_none_or(|home| !Rc::ptr_eq(home, &target));
+                    journey.new_home.replace(is_new.then_some(target));
                     let in_use = InUse { _active: active, _admitted: admitted };
                     // Without a body the exchange is over, unless the connection becomes a tunnel.
                     let over = response.body().is_end_stream() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
                     return Ok(if over { response } else { response.map(|body| body.holding(in_use)) });
                 }
                 Err(Unsent { error, request: Some(unsent) }) if error.is_connect() => {
-                    tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
-                    if error.is_targets() {
-                        self.note_failure(place, &error);
-                    }
+                    balancer.note_failed_connect(&target, &error);
                     request = unsent;
                     failure = Some(error);
                 }
                 Err(Unsent { error, .. }) => {
                     if error.is_targets() {
-                        self.note_failure(place, &error);
+                        balancer.note_failure(&target, &error);
                     }
                     return Err(error);
                 }
@@ -250,21 +259,23 @@ impl Upstream {
     /// The `set-cookie` by which the client's further requests come to the same target, when it has to be told. `secure`: the client
     /// speaks TLS.
     #[must_use]
-    pub fn session(&self, journey: &Journey, secure: bool) -> Option<&HeaderValue> {
-        self.balancer.sticky.as_ref()?.field(journey.new_home.get()?, secure)
+    pub fn session(&self, journey: &Journey, secure: bool) -> Option<HeaderValue> {
+        let home = journey.new_home.borrow();
+        let home = home.as_ref()?;
+        self.balancer().session(home, secure)
     }
 
     /// A request's time is up: the target that it waits for has failed it.
     pub fn timed_out(&self, journey: &Journey) {
-        if let Some(place) = journey.under_way.take() {
-            self.note_failure(place, &"no answer in time");
+        if let Some(target) = journey.under_way.take() {
+            self.balancer().note_failure(&target, &"no answer in time");
         }
     }
 
     /// Counts a request against the limit, if there is one.
     fn admit(&self) -> Result<Option<Admitted>, UpstreamError> {
         let Some(most) = self.config.max_requests else { return Ok(None) };
-        let admitted = Admitted::new(&self.balancer.health);
+        let admitted = Admitted::new(&self.targets);
         match admitted.place <= most {
             true => Ok(Some(admitted)),
             false => Err(UpstreamError::TooMany { upstream: self.name().to_string() }),
@@ -277,95 +288,32 @@ impl Upstream {
     /// # Errors
     /// No target takes it: what the last one said.
     pub async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
-        let mut tried = Vec::new();
+        let mut balancer = self.balancer();
+        if balancer.is_waiting() {
+            balancer = self.first_answers().await;
+        }
+        let tried = RefCell::new(Vec::new());
         let mut failure = None;
         loop {
-            let place = self.balancer.choose(None, &tried);
-            let Some((place, target)) = place.and_then(|place| Some((place, self.targets.get(place)?))) else {
-                return Err(failure.unwrap_or_else(|| UpstreamError::NoTarget { upstream: self.name().to_string() }));
-            };
-            match target.connect_tcp().await {
-                Ok(connected) => {
-                    if let Some(target) = self.balancer.health.all.get(place) {
-                        target.succeeded();
-                    }
+            let target = balancer.choose(None, &tried.borrow()).cloned();
+            let Some(target) = target else { return Err(failure.unwrap_or_else(|| self.nobody(&balancer))) };
+            tried.borrow_mut().push(Rc::clone(&target));
+            let connect = |target: Rc<Target>| async move { target.connect_tcp().await };
+            match race::first(&balancer, target, None, &tried, connect).await {
+                Ok((target, connected)) => {
+                    target.health().succeeded();
                     return Ok(connected);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, upstream = %self.name(), "Target failed, another one is tried.");
-                    self.note_failure(place, &error);
-                    tried.push(place);
-                    failure = Some(error);
-                }
+                Err(error) => failure = Some(error),
             }
         }
     }
 
-    fn answered(&self, place: usize, status: StatusCode) {
-        let targets = &self.balancer.health;
+    fn answered(&self, balancer: &Balancer, target: &Target, status: StatusCode) {
         if self.config.ejection.statuses && status.is_server_error() {
-            self.note_failure(place, &status);
-        } else if let Some(target) = targets.all.get(place) {
-            target.succeeded();
+            balancer.note_failure(target, &status);
+        } else {
+            target.health().succeeded();
         }
-    }
-
-    fn note_failure(&self, place: usize, last: &dyn std::fmt::Display) {
-        if self.balancer.health.failed(place, &self.config.ejection) {
-            let target = self.targets.get(place).map(Target::name);
-            let upstream = self.name();
-            tracing::warn!(%upstream, target, %last, "Target left out for a while: it fails too many requests in a row.");
-        }
-    }
-}
-
-/// A request on its way: who asks, and what has happened to it. Lasts over all of its tries.
-#[derive(Default)]
-pub struct Journey {
-    /// Who asks, when it is a client.
-    client: Option<IpAddr>,
-    /// The address of the target that was tried last.
-    pub address: Cell<Option<SocketAddr>>,
-    /// How often it was sent.
-    pub tries: Cell<u32>,
-    /// The targets that have been tried.
-    tried: RefCell<Vec<usize>>,
-    /// The target whose answer is waited for.
-    under_way: Cell<Option<usize>>,
-    /// The target that its session belongs to from now on.
-    new_home: Cell<Option<usize>>,
-}
-
-impl Journey {
-    /// One of a client's request.
-    #[must_use]
-    pub fn of(client: IpAddr) -> Self {
-        Self { client: Some(client), ..Self::default() }
-    }
-}
-
-/// What a request holds until its response has ended.
-pub struct InUse {
-    _active: Option<Held>,
-    _admitted: Option<Admitted>,
-}
-
-/// A request that counts against an upstream's limit.
-struct Admitted {
-    targets: Arc<Targets>,
-    /// How many there were with it.
-    place: usize,
-}
-
-impl Admitted {
-    fn new(targets: &Arc<Targets>) -> Self {
-        let place = targets.in_flight.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Self { targets: Arc::clone(targets), place }
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.targets.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

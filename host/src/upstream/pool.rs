@@ -47,6 +47,10 @@ impl Pool {
         }
         None
     }
+    /// Whether [`Pool::take`] would give one.
+    pub(super) fn has_ready(&self) -> bool {
+        self.idle.borrow().iter().any(|entry| entry.sender.is_ready())
+    }
     fn put(self: &Rc<Self>, sender: http1::SendRequest<RequestBody>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= MAX_IDLE {

@@ -1,13 +1,14 @@
 //! Sessions that stay at their target, by a cookie of the gateway's own.
 //!
-//! Its value is a keyed hash (HMAC-SHA256, RFC 2104) of the target: it tells no address, is the same on every worker, after every
-//! reload and restart, and in every gateway with the same configuration. With a secret, nobody else can make one.
+//! Its value is a keyed hash (HMAC-SHA256, RFC 2104) of the target, for a name of the very address: it tells no address, is the same on
+//! every worker, after every reload, restart and answer of DNS, and in every gateway with the same configuration. With a secret,
+//! nobody else can make one.
 
 use http::{HeaderMap, HeaderValue, header};
 use ring::hmac;
 
-use crate::config::Target;
 use crate::config::balance::StickyCookie;
+use crate::state::targets::Endpoint;
 
 /// Bytes of the hash that a value has: enough that none is met by chance.
 const VALUE_BYTES: usize = 16;
@@ -29,7 +30,7 @@ struct Mark {
 }
 
 impl Sticky {
-    pub(super) fn new(cookie: &StickyCookie, upstream: &str, targets: &[Target]) -> Self {
+    pub(super) fn new(cookie: &StickyCookie, upstream: &str, targets: &[Endpoint]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, cookie.secret.as_bytes());
         Self {
             name: cookie.name.clone(),
@@ -58,9 +59,9 @@ impl Mark {
 }
 
 /// Lower-case hex.
-fn value(key: &hmac::Key, upstream: &str, target: &Target) -> String {
-    let scheme = if target.tls { "https" } else { "http" };
-    let tag = hmac::sign(key, format!("{upstream}\0{scheme}://{target}").as_bytes());
+fn value(key: &hmac::Key, upstream: &str, endpoint: &Endpoint) -> String {
+    let scheme = if endpoint.target.tls { "https" } else { "http" };
+    let tag = hmac::sign(key, format!("{upstream}\0{scheme}://{}", endpoint.identity()).as_bytes());
     tag.as_ref().iter().take(VALUE_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 

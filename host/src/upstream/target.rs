@@ -1,5 +1,6 @@
 //! One target of an upstream on one worker: sends a request over a pooled or a new connection.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,25 +15,28 @@ use hyper::client::conn::TrySendError;
 use tokio::net::TcpStream;
 
 use super::body::{RequestBody, ResponseBody};
-use super::connect;
+use super::connect::{self, Peer};
 use super::error::UpstreamError;
 use super::pool::{Lease, Pool};
 use super::shared::Shared;
 use super::switch::Switch;
 use super::tls::Tls;
-use crate::config::{self, UpstreamProtocol};
+use crate::config::{self, Place, UpstreamProtocol};
+use crate::state::targets::{Endpoint, TargetHealth};
 
 /// One place to send requests, with its connections.
 pub(super) struct Target {
-    config: config::Target,
-    /// `host:port`, for errors.
+    endpoint: Endpoint,
+    /// Whether its name has further addresses now.
+    has_siblings: Cell<bool>,
+    /// `host:port`, and the address where that is a name; for errors.
     name: String,
     protocol: UpstreamProtocol,
     connect_timeout: Duration,
     tls: Arc<Tls>,
     pool: Rc<Pool>,
-    /// The address connected to last, for the record.
-    address: Cell<Option<SocketAddr>>,
+    /// Requests under way on this worker.
+    pub(super) active: Rc<Cell<u32>>,
 }
 
 /// A request that did not go through, with the request when it can be sent once more.
@@ -49,21 +53,57 @@ impl Unsent {
 }
 
 impl Target {
-    pub(super) fn new(
-        config: config::Target,
-        protocol: UpstreamProtocol,
-        connect_timeout: Duration,
-        tls: Arc<Tls>,
-    ) -> Self {
-        let name = config.to_string();
-        Self { config, name, protocol, connect_timeout, tls, pool: Rc::default(), address: Cell::new(None) }
+    pub(super) fn new(endpoint: Endpoint, upstream: &config::Upstream, tls: Arc<Tls>) -> Self {
+        let (name, has_siblings) = (endpoint.title(), Cell::new(endpoint.has_siblings));
+        let (protocol, connect_timeout) = (upstream.protocol, upstream.connect_timeout);
+        Self {
+            endpoint,
+            has_siblings,
+            name,
+            protocol,
+            connect_timeout,
+            tls,
+            pool: Rc::default(),
+            active: Rc::default(),
+        }
     }
+    /// Whether it stands for that endpoint.
+    pub(super) fn is_of(&self, endpoint: &Endpoint) -> bool {
+        Arc::ptr_eq(&self.endpoint.health, &endpoint.health)
+    }
+    /// Whether the other one is an address of the same name.
+    pub(super) fn is_sibling(&self, other: &Self) -> bool {
+        self.has_siblings() && self.endpoint.target.is_at(&other.endpoint.target)
+    }
+    /// Whether its name has further addresses.
+    pub(super) fn has_siblings(&self) -> bool {
+        self.has_siblings.get()
+    }
+    /// Addresses of its name have come or gone.
+    pub(super) fn set_siblings(&self, has_siblings: bool) {
+        self.has_siblings.set(has_siblings);
+    }
+    pub(super) fn health(&self) -> &TargetHealth {
+        &self.endpoint.health
+    }
+    /// The address; none for a Unix socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.address.get()
+        self.endpoint.address
     }
-    /// `host:port`
+    /// `host:port`, or `unix:/path`; for a name with the address that this is.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+    /// Limit for a new connection.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+    /// What a request to it has as `host` when nobody says another one.
+    pub(super) fn authority(&self) -> Cow<'static, str> {
+        match self.endpoint.target.place {
+            Place::Network { .. } => Cow::Owned(self.endpoint.target.to_string()),
+            Place::Unix(_) => Cow::Borrowed("localhost"),
+        }
     }
 
     /// Sends a request over a pooled or a new connection, in the target's protocol.
@@ -98,9 +138,43 @@ impl Target {
         UpstreamError::NotSwitched { target: self.name.clone(), why }
     }
 
+    /// Whether the next request needs no new connection.
+    pub(super) fn is_connected(&self) -> bool {
+        match self.protocol {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => self.pool.has_ready(),
+            UpstreamProtocol::Http2 => match self.pool.shared.try_lock() {
+                Ok(shared) => shared.as_ref().is_some_and(|open| !open.sender.is_closed()),
+                Err(_) => false,
+            },
+        }
+    }
+
+    /// Makes a connection for the next request.
+    pub(super) async fn warm(&self) -> Result<(), UpstreamError> {
+        match self.protocol {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => {
+                let mut sender = self.connect(connect::http1(&self.peer())).await?;
+                sender.ready().await.map_err(|error| UpstreamError::from_hyper(&self.name, error))?;
+                Lease::new(&self.pool, sender).release();
+            }
+            UpstreamProtocol::Http2 => {
+                let since = Instant::now();
+                let mut shared = self.pool.shared.lock().await;
+                if shared.as_ref().is_none_or(|open| open.sender.is_closed()) {
+                    *shared = Some(self.connect_shared(since).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn peer(&self) -> Peer<'_> {
+        Peer { endpoint: &self.endpoint, name: &self.name, tls: &self.tls }
+    }
+
     /// Connects, and TLS where the target has it; then closes again.
     pub(super) async fn reach(&self) -> Result<(), UpstreamError> {
-        connect::reach(&self.config, &self.tls, self.protocol).await
+        connect::reach(&self.peer(), self.protocol).await
     }
 
     /// Writes the request in the target's protocol: HTTP/2 has the authority in the target instead of `host`.
@@ -126,7 +200,7 @@ impl Target {
             },
         };
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let scheme = if self.config.tls { Scheme::HTTPS } else { Scheme::HTTP };
+        let scheme = if self.endpoint.target.tls { Scheme::HTTPS } else { Scheme::HTTP };
         *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
         Ok(())
     }
@@ -142,7 +216,7 @@ impl Target {
             };
             request = self.again(error, spare).map_err(Unsent::lost)?;
         }
-        let mut sender = match Box::pin(self.connect(connect::http1(&self.config, &self.tls))).await {
+        let mut sender = match Box::pin(self.connect(connect::http1(&self.peer()))).await {
             Ok(sender) => sender,
             Err(error) => return Err(Unsent { error, request: Some(request) }),
         };
@@ -185,10 +259,7 @@ impl Target {
 
     /// Opens a connection for bytes as they are.
     pub(super) async fn connect_tcp(&self) -> Result<(TcpStream, SocketAddr), UpstreamError> {
-        match tokio::time::timeout(self.connect_timeout, connect::tcp(&self.config)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
-        }
+        self.connect(connect::tcp(&self.peer())).await
     }
 
     /// Makes the one HTTP/2 connection. Whoever has waited for it since before it failed last has waited enough.
@@ -198,22 +269,15 @@ impl Target {
         {
             return Err(UpstreamError::Connect { target: self.name.clone(), error: why.to_string().into() });
         }
-        let made = self.connect(connect::http2(&self.config, &self.tls)).await;
+        let made = self.connect(connect::http2(&self.peer())).await;
         made.inspect_err(|error| {
             *self.pool.failed.borrow_mut() = Some((Instant::now(), error.to_string().into()));
         })
     }
 
-    async fn connect<S>(
-        &self,
-        connecting: impl Future<Output = Result<(S, SocketAddr), UpstreamError>>,
-    ) -> Result<S, UpstreamError> {
+    async fn connect<S>(&self, connecting: impl Future<Output = Result<S, UpstreamError>>) -> Result<S, UpstreamError> {
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(Ok((sender, address))) => {
-                self.address.set(Some(address));
-                Ok(sender)
-            }
-            Ok(Err(error)) => Err(error),
+            Ok(made) => made,
             Err(_) => Err(UpstreamError::ConnectTimeout { target: self.name.clone() }),
         }
     }

@@ -29,19 +29,14 @@ fn run(test: impl Future<Output = ()>) {
 fn callouts(target: SocketAddr) -> WorkerCallouts {
     let upstream = config::Upstream {
         name: "idp".into(),
-        targets: vec![config::Target {
-            tls: false,
-            host: target.ip().to_string(),
-            port: target.port(),
-            weight: 1,
-            priority: 0,
-        }],
+        targets: vec![config::Target::network(target.ip().to_string(), target.port())],
         protocol: config::UpstreamProtocol::Http1,
         connect_timeout: Duration::from_secs(5),
         balance: config::Balance::default(),
         health: None,
         ejection: config::Ejection::default(),
         tls: None,
+        dns: config::Dns::default(),
         max_requests: None,
     };
     let upstreams = Upstreams::new(

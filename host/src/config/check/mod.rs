@@ -5,6 +5,7 @@
 mod actions;
 mod balance;
 mod capabilities;
+mod dns;
 mod effect;
 mod filters;
 mod limits;
@@ -27,7 +28,7 @@ use jsonc_parser::ast::Value;
 use super::fields::Fields;
 use super::node::{Member, Node, Text};
 use super::suggest::closest;
-use super::{Config, Upstream, UpstreamProtocol};
+use super::{Config, Place, Target, Upstream, UpstreamProtocol};
 
 /// Checks a whole file.
 pub(super) fn config(root: &Node<'_>) -> Option<Config> {
@@ -114,7 +115,7 @@ struct UpstreamNames {
 enum Carrier {
     /// Requests, and bytes as they are.
     Both,
-    /// Requests: its protocol, or TLS, is in the way of bytes.
+    /// Requests: its protocol, TLS, or a Unix socket is in the way of bytes.
     Http,
     /// Bytes: its targets are `tcp://…`.
     Tcp,
@@ -124,10 +125,14 @@ impl Carrier {
     fn of(upstream: &Upstream) -> Self {
         match upstream.protocol {
             UpstreamProtocol::Tcp => Self::Tcp,
-            UpstreamProtocol::Http1 if upstream.targets.iter().all(|target| !target.tls) => Self::Both,
+            UpstreamProtocol::Http1 if upstream.targets.iter().all(carries_bytes) => Self::Both,
             UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => Self::Http,
         }
     }
+}
+
+fn carries_bytes(target: &Target) -> bool {
+    !target.tls && matches!(target.place, Place::Network { .. })
 }
 
 const TCP_ONLY: &str = "an upstream of tcp:// targets takes no requests";

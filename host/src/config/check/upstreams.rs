@@ -1,16 +1,18 @@
 //! Where requests go: `upstreams`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use super::{all, balance, tls, word};
+use super::{all, balance, dns, tls, word};
 use crate::config::balance::Probe;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
-use crate::config::origins::Place;
-use crate::config::{Balance, Ejection, HealthCheck, Target, Upstream, UpstreamProtocol};
+use crate::config::{
+    Balance, Dns, Ejection, HealthCheck, Place, SOCKET_PATH_BYTES, Target, Upstream, UpstreamProtocol, origins,
+};
 use crate::route::host::Authority;
 
 /// Limit for establishing a connection: a target on the same continent answers within a second, one lost packet costs
@@ -43,7 +45,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         let message = format!("an upstream's name has 1 to {NAME_CHARS} characters and no spaces");
         node.problem_at(member.key_span, &node.path, message, None);
     }
-    let place = Place { path: node.path.to_string(), key: Some(member.key_span), value: node.span() };
+    let place = origins::Place { path: node.path.to_string(), key: Some(member.key_span), value: node.span() };
     node.document.upstreams.borrow_mut().insert(name.to_string(), place);
     let mut fields = Fields::of(node)?;
     let place = fields.required("targets");
@@ -57,6 +59,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let health = fields.optional("health").map_or(Some(None), |node| balance::health(&node).map(Some));
     let ejection = fields.optional("eject").map_or(Some(Ejection::default()), |node| balance::ejection(&node));
     let tls = fields.optional("tls").map_or(Some(None), |node| tls::upstream(&node).map(Some));
+    let dns = fields.optional("dns").map_or(Some(Dns::default()), |node| dns::dns(&node));
     let max_requests =
         fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     if let Some(Some(HealthCheck { probe: Probe::Grpc { .. }, .. })) = &health
@@ -90,6 +93,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         health: health?,
         ejection: ejection?,
         tls: tls?,
+        dns: dns?,
         max_requests: max_requests?,
     })
 }
@@ -111,6 +115,7 @@ enum Scheme {
     Http,
     Https,
     Tcp,
+    Unix,
 }
 
 /// A URL, or `{"url": …, "weight": …, "priority": …}`.
@@ -130,9 +135,13 @@ fn target(node: &Node<'_>) -> Option<(Target, Scheme)> {
     Some((Target { weight: weight?, priority: priority?, ..target }, scheme))
 }
 
-/// Reads `http://host[:port]`, `https://host[:port]` or `tcp://host:port`, perhaps with a slash at the end.
+/// Reads `http://host[:port]`, `https://host[:port]` or `tcp://host:port`, perhaps with a slash at the end, or `unix:/path`.
 fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
     let text = node.text()?;
+    if let Some(path) = text.value.strip_prefix("unix:") {
+        let place = Place::Unix(socket(node, path)?);
+        return Some((Target { tls: false, place, weight: 1, priority: 0 }, Scheme::Unix));
+    }
     let Some((scheme, rest)) = text.value.split_once("://") else {
         let whole = format!("http://{}", text.value);
         let suggestion = (!text.secret && Authority::parse(&text.value).is_ok()).then_some(whole);
@@ -164,7 +173,7 @@ fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
     let usual = match scheme {
         Scheme::Http => Some(80),
         Scheme::Https => Some(443),
-        Scheme::Tcp => None,
+        Scheme::Tcp | Scheme::Unix => None,
     };
     let Some(port) = port.or(usual) else {
         node.problem(format!("a tcp:// target needs a port, found {}", text.shown));
@@ -172,5 +181,19 @@ fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
     };
     // Brackets belong to the URL, not to the address that is resolved.
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some((Target { tls: scheme == Scheme::Https, host, port, weight: 1, priority: 0 }, scheme))
+    Some((Target { tls: scheme == Scheme::Https, ..Target::network(host, port) }, scheme))
+}
+
+/// The path of a Unix socket, as it stands behind `unix:`; `unix:///path` is the same as `unix:/path`.
+pub(super) fn socket(node: &Node<'_>, path: &str) -> Option<PathBuf> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        node.problem("a Unix socket has an absolute path, such as \"unix:/run/app.sock\"");
+        return None;
+    }
+    if path.len() > SOCKET_PATH_BYTES {
+        node.problem(format!("the path of a Unix socket has at most {SOCKET_PATH_BYTES} bytes"));
+        return None;
+    }
+    Some(path.into())
 }

@@ -31,7 +31,7 @@ fn every_key_is_read() {
                "sha256": { "// why": "reviewed", "my_filter": "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855" } },
   "upstreams": {
     "// the users": "note",
-    "users": { "targets": ["http://Users.example/", "https://[::1]", "http://10.0.0.1:9001"], "protocol": "http2", "connect_timeout": "250ms" },
+    "users": { "targets": ["http://Users.example/", "https://[::1]", "http://10.0.0.1:9001", "unix:///run/users.sock"], "protocol": "http2", "connect_timeout": "250ms" },
   },
   "filters": [{ "use": "rate_limit", "config": {"b": [1, -2.5e3, true, null], "a": "x"}, "on_error": "open", "deadline": "1s",
                 "memory": "1MiB", "upstreams": ["users"], "pause": "stop_iteration", "env": {"A": "b"}, "when": {"methods": ["POST"]} }],
@@ -54,8 +54,11 @@ fn every_key_is_read() {
         (&*users.name, users.protocol, users.connect_timeout),
         ("users", UpstreamProtocol::Http2, Duration::from_millis(250))
     );
-    let targets: Vec<_> = users.targets.iter().map(|target| (target.tls, &*target.host, target.port)).collect();
-    assert_eq!(targets, [(false, "users.example", 80), (true, "::1", 443), (false, "10.0.0.1", 9001)]);
+    let targets: Vec<_> = users.targets.iter().map(|target| (target.tls, target.to_string())).collect();
+    let named = |tls: bool, name: &str| (tls, name.to_owned());
+    let expected = [named(false, "users.example:80"), named(true, "::1:443"), named(false, "10.0.0.1:9001")];
+    assert_eq!(targets[..3], expected);
+    assert_eq!(targets[3..], [named(false, "unix:/run/users.sock")]);
     let limit = &config.filters[0];
     assert_eq!((&*limit.plugin, &*limit.path), ("rate-limit", "filters[0]"));
     assert_eq!(&*limit.config, r#"{"b":[1,-2.5e3,true,null],"a":"x"}"#);

@@ -82,3 +82,25 @@ fn targets_and_bounds_are_checked() {
         &["upstreams.a.eject.most_percent: must be between 0 and 100, found 101"],
     );
 }
+
+#[test]
+fn the_resolving_of_names_is_checked() {
+    let path = "upstreams.a.dns";
+    refuses(
+        &upstream(r#""dns": {"servers": [§"dns.example"]}"#),
+        &[&format!(
+            r#"{path}.servers[0]: expected the address of a server such as "10.0.0.10" or "127.0.0.1:5353", found "dns.example""#
+        )],
+    );
+    refuses(
+        &upstream(r#""dns": {"min_ttl": "1m", "max_ttl": §"1s"}"#),
+        &[&format!(r#"{path}.max_ttl: "max_ttl" must not be less than "min_ttl""#)],
+    );
+    refuses(
+        &upstream(r#""dns": {"family": §"ipv5"}"#),
+        &[&format!(r#"{path}.family: expected "any" or "ipv4" or "ipv6", found "ipv5"; did you mean "ipv4"?"#)],
+    );
+    let read = good(&upstream(r#""dns": {"servers": ["::1", "127.0.0.1:5353"], "family": "ipv6"}"#)).config;
+    let servers: Vec<_> = read.upstreams["a"].dns.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["[::1]:53", "127.0.0.1:5353"]);
+}

@@ -29,7 +29,7 @@ fn a_tcp_listener_is_read() {
     assert_eq!((&*tcp.upstream, tcp.idle_timeout), ("raw", Duration::from_secs(300)));
     assert_eq!((&*tcp.filters[0].plugin, &*tcp.filters[0].path), ("a-b", "listeners[0].tcp.filters[0]"));
     let raw = &config.upstreams["raw"];
-    assert_eq!((raw.protocol, &*raw.targets[0].host, raw.targets[0].port), (UpstreamProtocol::Tcp, "db.example", 5432));
+    assert_eq!((raw.protocol, &*raw.targets[0].to_string()), (UpstreamProtocol::Tcp, "db.example:5432"));
     let config = good(&service(r#"{"upstream": "both"}"#)).config;
     let tcp = config.listeners[0].tcp.as_ref().unwrap();
     assert_eq!((tcp.filters.len(), tcp.idle_timeout), (0, Duration::from_secs(3600)));

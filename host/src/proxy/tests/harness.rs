@@ -74,13 +74,7 @@ impl Setup {
         }
     }
     fn config(&self, address: SocketAddr) -> Config {
-        let target = |address: &SocketAddr| Target {
-            tls: false,
-            host: address.ip().to_string(),
-            port: address.port(),
-            weight: 1,
-            priority: 0,
-        };
+        let target = |address: &SocketAddr| Target::network(address.ip().to_string(), address.port());
         let upstream = config::Upstream {
             name: "origin".into(),
             targets: self.origins.iter().map(target).collect(),
@@ -90,6 +84,7 @@ impl Setup {
             health: None,
             ejection: config::Ejection::default(),
             tls: None,
+            dns: config::Dns::default(),
             max_requests: None,
         };
         let route = Route {

@@ -121,7 +121,7 @@ fn faults_are_told_apart_and_say_where() {
         ),
     ] {
         let fault = fault_of(body);
-        assert_eq!(fault.kind, FaultKind::Start, "{body}");
+        assert_eq!(fault.kind, kind, "{body}");
         assert!(fault.detail.contains(says), "{body}: {}", fault.detail);
         assert!(fault.detail.starts_with("proxy_on_vm_start: "), "{}", fault.detail);
         let served = Bench::new(&Guest::new().on("proxy_on_request_headers", &format!("{body} (i32.const 0)")));
