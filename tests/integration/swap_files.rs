@@ -191,3 +191,27 @@ async fn other_files_in_the_directory_are_left_alone() {
     becomes(&gateway, "2").await;
     gateway.next_generation(generation).await;
 }
+
+#[tokio::test]
+async fn functions_that_stay_the_same_call_what_is_meant_in_the_new_version() {
+    let show = |function: &str| {
+        format!("(func ${function} (drop (call $add_header (i32.const 2) (text \"x-shown\") (text \"{function}\"))))")
+    };
+    let module = |functions: &[&str], called: &str| {
+        let functions: String = functions.iter().map(|function| show(function)).collect();
+        Wat::new().doing("proxy_on_response_headers", &format!("(call ${called})")).with(&functions).build()
+    };
+    let origin = Origin::text("ok").await;
+    let config = one_route(&origin.url(), &json!([{ "use": "version" }]));
+    let gateway = Site::new(&config).plugin("version", module(&["one", "two"], "one")).start().await;
+    assert_eq!(gateway.get("/").await.header("x-shown"), "one");
+    for (functions, called) in [
+        (&["two", "one"][..], "one"),
+        (&["two", "one"], "two"),
+        (&["three", "two", "one"], "one"),
+        (&["one", "two"], "one"),
+    ] {
+        gateway.swap("version", module(functions, called)).await;
+        assert_eq!(gateway.get("/").await.header("x-shown"), called, "{functions:?}");
+    }
+}

@@ -9,6 +9,7 @@
 //! **Memory.** Instances come from a pool with copy-on-write images (a fresh one takes microseconds), reserved as
 //! address space only. Where it cannot be reserved (a limit on address space), instances are mapped on demand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{
@@ -17,6 +18,7 @@ use wasmtime::{
 };
 
 use super::epochs;
+use super::functions::CompiledFunctions;
 use super::host_state::HostState;
 use super::limits::{DEADLINE_STEPS, TABLE_ELEMENTS};
 use super::module::{self, Plugin};
@@ -47,15 +49,8 @@ impl Engine {
     /// # Errors
     /// The platform cannot run it.
     pub fn new() -> Result<Self, PluginError> {
-        let pooled = POOLS
-            .into_iter()
-            .find_map(|instances| wasmtime::Engine::new(config().allocation_strategy(pool(instances))).ok());
-        let inner = match pooled {
-            Some(engine) => engine,
-            None => wasmtime::Engine::new(&config())
-                .inspect(|_| tracing::info!("Instances are mapped on demand: there is no address space for a pool."))
-                .map_err(|error| PluginError(format!("the WebAssembly engine does not start: {error:#}")))?,
-        };
+        let inner =
+            start().map_err(|error| PluginError(format!("the WebAssembly engine does not start: {error:#}")))?;
         epochs::follow(&inner)
             .map_err(|error| PluginError(format!("the clock of deadlines does not start: {error}")))?;
         Ok(Self { inner, cache: None })
@@ -79,6 +74,18 @@ impl Engine {
             cache.keep(&self.inner, &plugin.digest, plugin.code.module());
         }
     }
+}
+
+fn start() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config();
+    config.enable_incremental_compilation(Arc::<CompiledFunctions>::default())?;
+    for instances in POOLS {
+        if let Ok(engine) = wasmtime::Engine::new(config.clone().allocation_strategy(pool(instances))) {
+            return Ok(engine);
+        }
+    }
+    tracing::info!("Instances are mapped on demand: there is no address space for a pool.");
+    wasmtime::Engine::new(&config)
 }
 
 fn config() -> Config {

@@ -25,6 +25,7 @@ mod epochs;
 mod exports;
 mod fault;
 mod filter;
+mod functions;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod host_state;
