@@ -50,6 +50,7 @@ mod plugin_rate_limit;
 mod plugin_transform;
 mod plugins_trusted;
 mod plugins_verb;
+mod pool;
 mod readme;
 mod rebinding;
 mod reload_storm;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test calls it broken. Generous: it is only ever reached by failures.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition that cannot announce itself is looked at.
 const LOOK: Duration = Duration::from_millis(5);

@@ -24,6 +24,7 @@ mod memory;
 mod node;
 mod origins;
 mod place;
+mod pool;
 mod problem;
 mod proxies;
 mod refusal;
@@ -59,6 +60,7 @@ pub use limits::Limits;
 pub use load::{Heard, Loaded, Refused, Rest, load, parse};
 pub use origins::Origins;
 pub use place::{Place, SOCKET_PATH_BYTES, Target};
+pub use pool::PoolLimits;
 pub use problem::{Problem, Problems};
 pub use proxies::{Trusted, TrustedProxies};
 pub use reroute::Reroute;
@@ -154,6 +156,8 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// How the names of its targets are resolved.
     pub dns: Dns,
+    /// Bounds of its connections.
+    pub pool: PoolLimits,
     /// Most requests under way at a time, over all workers, if there is a limit.
     pub max_requests: Option<usize>,
 }

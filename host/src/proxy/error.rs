@@ -97,6 +97,7 @@ impl ProxyError {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
                 | UpstreamError::NoTarget { .. }
+                | UpstreamError::Full { .. }
                 | UpstreamError::TooMany { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
@@ -127,6 +128,7 @@ impl ProxyError {
                 UpstreamError::Resolve { .. }
                 | UpstreamError::Connect { .. }
                 | UpstreamError::NoTarget { .. }
+                | UpstreamError::Full { .. }
                 | UpstreamError::TooMany { .. } => "upstream unavailable\n",
                 UpstreamError::ConnectTimeout { .. } | UpstreamError::TryTimeout { .. } => "upstream request timeout\n",
                 UpstreamError::Closed { .. } | UpstreamError::Invalid { .. } | UpstreamError::NotSwitched { .. } => {
@@ -160,7 +162,7 @@ impl ProxyError {
             Self::Upstream(error) => match error {
                 UpstreamError::Resolve { .. } | UpstreamError::Connect { .. } => Reason::UpstreamConnectFailed,
                 UpstreamError::NoTarget { .. } => Reason::NoTarget,
-                UpstreamError::TooMany { .. } => Reason::Overloaded,
+                UpstreamError::TooMany { .. } | UpstreamError::Full { .. } => Reason::Overloaded,
                 UpstreamError::ConnectTimeout { .. } => Reason::UpstreamConnectTimeout,
                 UpstreamError::TryTimeout { .. } => Reason::UpstreamTimeout,
                 UpstreamError::Closed { .. } => Reason::UpstreamReset,

@@ -65,6 +65,12 @@ pub enum UpstreamError {
         /// The upstream's name.
         upstream: String,
     },
+    /// All connections that the target may have are in use, and more requests wait for one than may, or have waited for too long.
+    #[error("{target}: all of its connections are in use")]
+    Full {
+        /// Host and port.
+        target: String,
+    },
     /// A connection was to be switched to another protocol, and the upstream cannot.
     #[error("{target}: cannot switch protocols: {why}")]
     NotSwitched {
@@ -97,8 +103,13 @@ impl UpstreamError {
             | Self::TryTimeout { .. }
             | Self::NoTarget { .. }
             | Self::TooMany { .. }
+            | Self::Full { .. }
             | Self::BadRequest(_) => false,
         }
+    }
+    /// Whether another target may take it, though nothing is wrong with this one.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
     /// Whether the target is to blame.
     pub(super) fn is_targets(&self) -> bool {

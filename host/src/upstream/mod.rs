@@ -246,6 +246,10 @@ impl Upstream {
                     request = unsent;
                     failure = Some(error);
                 }
+                Err(Unsent { error, request: Some(unsent) }) if error.is_full() => {
+                    request = unsent;
+                    failure = Some(error);
+                }
                 Err(Unsent { error, .. }) => {
                     if error.is_targets() {
                         balancer.note_failure(&target, &error);

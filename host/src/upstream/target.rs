@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::body::{RequestBody, ResponseBody};
 use super::connect::{self, Peer};
 use super::error::UpstreamError;
-use super::pool::{Lease, Pool};
+use super::pool::{Lease, Pool, Slot};
 use super::shared::Shared;
 use super::switch::Switch;
 use super::tls::Tls;
@@ -63,7 +63,7 @@ impl Target {
             protocol,
             connect_timeout,
             tls,
-            pool: Rc::default(),
+            pool: Rc::new(Pool::new(&upstream.pool)),
             active: Rc::default(),
         }
     }
@@ -153,9 +153,13 @@ impl Target {
     pub(super) async fn warm(&self) -> Result<(), UpstreamError> {
         match self.protocol {
             UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => {
+                let slot = self.slot().await?;
+                if self.pool.has_ready() {
+                    return Ok(());
+                }
                 let mut sender = self.connect(connect::http1(&self.peer())).await?;
                 sender.ready().await.map_err(|error| UpstreamError::from_hyper(&self.name, error))?;
-                Lease::new(&self.pool, sender).release();
+                Lease::new(&self.pool, self.pool.made(sender), slot).release();
             }
             UpstreamProtocol::Http2 => {
                 let since = Instant::now();
@@ -166,6 +170,11 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// Leave to use an HTTP/1 connection.
+    async fn slot(&self) -> Result<Slot, UpstreamError> {
+        self.pool.slot(self.connect_timeout).await.map_err(|()| UpstreamError::Full { target: self.name.clone() })
     }
 
     fn peer(&self) -> Peer<'_> {
@@ -208,20 +217,24 @@ impl Target {
     /// Sends over HTTP/1. A connection from the pool may have been closed by its peer in this very moment; the request is
     /// then sent again over the next one when nothing of it was written, or when it may be repeated (RFC 9110 §9.2.2).
     async fn send_http1(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Unsent> {
-        while let Some(mut sender) = self.pool.take() {
+        let slot = match self.slot().await {
+            Ok(slot) => slot,
+            Err(error) => return Err(Unsent { error, request: Some(request) }),
+        };
+        while let Some(mut connection) = self.pool.take() {
             let spare = repeat(&request);
-            let error = match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
+            let error = match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.answered(response, Some(Lease::new(&self.pool, connection, slot)))),
                 Err(error) => error,
             };
             request = self.again(error, spare).map_err(Unsent::lost)?;
         }
-        let mut sender = match Box::pin(self.connect(connect::http1(&self.peer()))).await {
-            Ok(sender) => sender,
+        let mut connection = match Box::pin(self.connect(connect::http1(&self.peer()))).await {
+            Ok(sender) => self.pool.made(sender),
             Err(error) => return Err(Unsent { error, request: Some(request) }),
         };
-        match sender.try_send_request(request).await {
-            Ok(response) => Ok(self.answered(response, Some(Lease::new(&self.pool, sender)))),
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => Ok(self.answered(response, Some(Lease::new(&self.pool, connection, slot)))),
             Err(error) => Err(Unsent::lost(UpstreamError::from_hyper(&self.name, error.into_error()))),
         }
     }
@@ -231,7 +244,7 @@ impl Target {
         loop {
             let since = Instant::now();
             let mut shared = self.pool.shared.lock().await;
-            let open = shared.take_if(|open| !open.sender.is_closed());
+            let open = shared.take_if(|open| !open.sender.is_closed() && !self.pool.is_old(open.made));
             let reused = open.is_some();
             let mut open = match open {
                 Some(open) => open,

@@ -37,6 +37,7 @@ fn callouts(target: SocketAddr) -> WorkerCallouts {
         ejection: config::Ejection::default(),
         tls: None,
         dns: config::Dns::default(),
+        pool: config::PoolLimits::default(),
         max_requests: None,
     };
     let upstreams = Upstreams::new(

@@ -12,6 +12,7 @@ mod limits;
 mod listeners;
 mod matches;
 mod plugins;
+mod pool;
 mod reach;
 mod routes;
 mod tcp;
@@ -72,6 +73,10 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
         effect::warn_of_listeners(&mut fields, &node, listeners, limits);
     }
     fields.finish();
+    let (mut upstreams, limits) = (upstreams?, limits?);
+    for upstream in upstreams.values_mut() {
+        upstream.pool = upstream.pool.part(limits.workers);
+    }
     Some(Config {
         listeners: listeners?,
         admin: match admin {
@@ -79,10 +84,10 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
             None => None,
         },
         plugins: plugins?,
-        upstreams: upstreams?,
+        upstreams,
         filters: filters?,
         routes: routes?,
-        limits: limits?,
+        limits,
     })
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use super::{all, balance, dns, tls, word};
+use super::{all, balance, dns, pool, tls, word};
 use crate::config::balance::Probe;
 use crate::config::fields::{Fields, is_note};
 use crate::config::node::{Member, Node};
 use crate::config::{
-    Balance, Dns, Ejection, HealthCheck, Place, SOCKET_PATH_BYTES, Target, Upstream, UpstreamProtocol, origins,
+    Balance, Dns, Ejection, HealthCheck, Place, PoolLimits, SOCKET_PATH_BYTES, Target, Upstream, UpstreamProtocol,
+    origins,
 };
 use crate::route::host::Authority;
 
@@ -60,6 +61,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
     let ejection = fields.optional("eject").map_or(Some(Ejection::default()), |node| balance::ejection(&node));
     let tls = fields.optional("tls").map_or(Some(None), |node| tls::upstream(&node).map(Some));
     let dns = fields.optional("dns").map_or(Some(Dns::default()), |node| dns::dns(&node));
+    let pool = fields.optional("pool").map_or(Some(PoolLimits::default()), |node| pool::pool(&node));
     let max_requests =
         fields.optional("max_requests").map_or(Some(None), |node| node.count(1..=MAX_REQUESTS).map(Some));
     if let Some(Some(HealthCheck { probe: Probe::Grpc { .. }, .. })) = &health
@@ -94,6 +96,7 @@ fn upstream(member: &Member<'_>) -> Option<Upstream> {
         ejection: ejection?,
         tls: tls?,
         dns: dns?,
+        pool: pool?,
         max_requests: max_requests?,
     })
 }

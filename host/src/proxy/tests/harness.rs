@@ -85,6 +85,7 @@ impl Setup {
             ejection: config::Ejection::default(),
             tls: None,
             dns: config::Dns::default(),
+            pool: config::PoolLimits::default(),
             max_requests: None,
         };
         let route = Route {
