@@ -1,5 +1,6 @@
 //! Connections of the admin API: HTTP/1.1, few, and none for long.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,14 +15,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::change::{Asker, Over};
 use super::{Admin, Asked};
 
-/// Most open connections; further ones wait.
+/// Most open connections; a further one takes the place of the oldest, so that nobody who holds them shuts the others out.
 const MAX_CONNECTIONS: usize = 64;
 /// Time for a request's head, and for the next request on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,27 +37,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers on `listener` until `shutdown` resolves, then completes what is being answered and returns.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, shutdown: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places: VecDeque<AbortHandle> = VecDeque::new();
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let (admin, stopped) = (Arc::clone(&admin), stopped.clone());
-                connections.spawn(async move {
-                    connection(stream, peer, admin, stopped).await;
-                    drop(place);
-                });
+                places.retain(|place| !place.is_finished());
+                if places.len() >= MAX_CONNECTIONS
+                    && let Some(oldest) = places.pop_front()
+                {
+                    oldest.abort();
+                }
+                places.push_back(connections.spawn(connection(stream, peer, admin, stopped)));
             }
             Err(error) => {
                 warn!(%error, "The admin API cannot accept a connection.");

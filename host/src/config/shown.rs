@@ -24,8 +24,8 @@ const SECRET_HEADERS: [&str; 8] = [
     "x-amz-security-token",
 ];
 
-/// Parts of the names of environment variables that hold secrets.
-const SECRET_VARIABLES: [&str; 4] = ["SECRET", "TOKEN", "PASSWORD", "KEY"];
+/// Parts of the names of headers, query parameters and the like that carry secrets.
+const SECRET_WORDS: [&str; 5] = ["secret", "token", "passw", "credential", "apikey"];
 
 impl Origins {
     /// The configuration, as it may be shown. `schema_of`: the text of a plugin's schema, by its name.
@@ -146,9 +146,12 @@ fn hide_secrets(filter: &mut Value, schema: Option<&str>) {
     if let (Some(schema), Some(config)) = (schema, filter.get_mut("config")) {
         schema::hide(&schema, config);
     }
+    // What these mean is known to the module alone.
     if let Some(Value::Object(variables)) = filter.get_mut("env") {
-        let secret = |name: &str| SECRET_VARIABLES.iter().any(|word| name.to_ascii_uppercase().contains(word));
-        variables.iter_mut().filter(|(name, _)| secret(name)).for_each(|(_, value)| cover(value));
+        variables.values_mut().for_each(cover);
+    }
+    if let Some(vm_config) = filter.get_mut("vm_config") {
+        cover(vm_config);
     }
 }
 
@@ -157,7 +160,8 @@ fn hide_headers(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (key, member) in members {
-                if SECRET_HEADERS.iter().any(|name| key.eq_ignore_ascii_case(name)) {
+                let name = key.to_ascii_lowercase();
+                if SECRET_HEADERS.contains(&&*name) || SECRET_WORDS.iter().any(|word| name.contains(word)) {
                     cover(member);
                 } else {
                     hide_headers(member);

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 use tokio_util::either::Either;
 
 /// Most bytes that a connection holds; longer writes go through.
@@ -24,7 +25,7 @@ const MOST_BYTES: usize = 16 * 1024;
 const MOST_HELD: usize = 8;
 
 thread_local! {
-    static TURN: RefCell<Vec<Arc<dyn Release>>> = const { RefCell::new(Vec::new()) };
+    static TURN: RefCell<Vec<Arc<Shared>>> = const { RefCell::new(Vec::new()) };
     /// Wakes the task that ends this worker's turns. None: this thread has none, and nothing is held.
     static END: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
@@ -46,16 +47,10 @@ pub async fn turns() {
 fn release_all() {
     let mut turn = TURN.take();
     for held in turn.drain(..) {
-        held.release();
+        Shared::release(&held);
     }
     // Its room is used again.
     TURN.set(turn);
-}
-
-/// What holds something until the end of the turn.
-trait Release {
-    /// Sends it, as far as the peer takes it.
-    fn release(&self);
 }
 
 /// A connection whose small writes wait for the end of the turn.
@@ -68,10 +63,10 @@ struct Shared(Mutex<Inner>);
 struct Inner {
     stream: Either<TcpStream, UnixStream>,
     held: Vec<u8>,
-    /// The peer does not take what is held; whoever writes waits for it.
-    blocked: bool,
+    /// The peer does not take what is held. This task waits for it, and nobody else writes.
+    rest: Option<AbortHandle>,
     error: Option<io::Error>,
-    /// Who wrote last.
+    /// Who waits until everything is sent.
     writer: Option<Waker>,
 }
 
@@ -87,33 +82,25 @@ impl Corked {
         Self::of(Either::Right(stream))
     }
     fn of(stream: Either<TcpStream, UnixStream>) -> Self {
-        Self {
-            shared: Arc::new(Shared(Mutex::new(Inner {
-                stream,
-                held: Vec::new(),
-                blocked: false,
-                error: None,
-                writer: None,
-            }))),
-        }
+        let inner = Inner { stream, held: Vec::new(), rest: None, error: None, writer: None };
+        Self { shared: Arc::new(Shared(Mutex::new(inner))) }
     }
 
     /// Takes what is written, or sends it when it is too long to be held.
     fn hold(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>], total: usize) -> Poll<io::Result<usize>> {
         let mut inner = self.shared.lock();
-        inner.check()?;
-        if inner.blocked || inner.held.len() + total > MOST_BYTES {
-            ready!(inner.poll_release(cx))?;
+        if inner.rest.is_some() || inner.held.len() + total > MOST_BYTES {
+            drop(inner);
+            ready!(self.poll_release(cx))?;
+            inner = self.shared.lock();
         }
+        inner.check()?;
         if total > MOST_BYTES || END.with_borrow(Option::is_none) {
             return Pin::new(&mut inner.stream).poll_write_vectored(cx, bufs);
         }
         let first = inner.held.is_empty();
         for buf in bufs {
             inner.held.extend_from_slice(buf);
-        }
-        if !inner.writer.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            inner.writer = Some(cx.waker().clone());
         }
         drop(inner);
         if first {
@@ -125,7 +112,7 @@ impl Corked {
     /// Has it sent at the end of the turn, or now when enough is held.
     fn enqueue(&self) {
         let count = TURN.with_borrow_mut(|turn| {
-            turn.push(Arc::clone(&self.shared) as Arc<dyn Release>);
+            turn.push(Arc::clone(&self.shared));
             turn.len()
         });
         if count >= MOST_HELD {
@@ -133,10 +120,22 @@ impl Corked {
         } else if count == 1 {
             END.with_borrow(|end| {
                 if let Some(end) = end {
-                    end.wake_by_ref()
+                    end.wake_by_ref();
                 }
             });
         }
+    }
+
+    /// Sends what is held, and waits until the peer has taken it.
+    fn poll_release(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        Shared::release(&self.shared);
+        let mut inner = self.shared.lock();
+        inner.check()?;
+        if inner.rest.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        inner.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -144,34 +143,16 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Release for Shared {
-    fn release(&self) {
-        let mut inner = self.lock();
-        if inner.held.is_empty() || inner.blocked {
+    /// Sends what is held, as far as the peer takes it. What it does not take yet is left to a task: whoever wrote it believes
+    /// that it is sent, and may only be reading now.
+    fn release(this: &Arc<Self>) {
+        let mut inner = this.lock();
+        if inner.rest.is_some() || inner.send() {
             return;
         }
-        let sent = match &inner.stream {
-            Either::Left(stream) => stream.try_write(&inner.held),
-            Either::Right(stream) => stream.try_write(&inner.held),
-        };
-        match sent {
-            Ok(sent) if sent == inner.held.len() => {
-                inner.held = Vec::new();
-                return;
-            }
-            Ok(sent) => {
-                inner.held.drain(..sent);
-                inner.blocked = true;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.blocked = true,
-            Err(error) => inner.error = Some(error),
-        }
-        // It looks again: sends the rest when the peer takes it, or learns of the error.
-        if let Some(writer) = inner.writer.take() {
-            writer.wake();
-        }
+        let shared = Arc::downgrade(this);
+        let rest = poll_fn(move |cx| shared.upgrade().map_or(Poll::Ready(()), |shared| shared.lock().poll_rest(cx)));
+        inner.rest = Some(tokio::task::spawn_local(rest).abort_handle());
     }
 }
 
@@ -180,25 +161,56 @@ impl Inner {
     fn check(&mut self) -> io::Result<()> {
         self.error.take().map_or(Ok(()), Err)
     }
-    /// Sends what is held, and waits until the peer has taken it.
-    fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends what the peer takes now. False: it does not take all.
+    fn send(&mut self) -> bool {
+        if self.held.is_empty() {
+            return true;
+        }
+        let sent = match &self.stream {
+            Either::Left(stream) => stream.try_write(&self.held),
+            Either::Right(stream) => stream.try_write(&self.held),
+        };
+        match sent {
+            Ok(sent) if sent < self.held.len() => drop(self.held.drain(..sent)),
+            Ok(_) => self.held = Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.fail(error),
+        }
+        self.held.is_empty()
+    }
+    /// Sends the rest as the peer takes it.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.held.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.held));
-            match sent {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.held)) {
+                Ok(0) => self.fail(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => drop(self.held.drain(..sent)),
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => self.fail(error),
             }
         }
         self.held = Vec::new();
-        self.blocked = false;
-        Poll::Ready(Ok(()))
+        self.rest = None;
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+        Poll::Ready(())
+    }
+    /// Nothing more can be sent; the next call is told.
+    fn fail(&mut self, error: io::Error) {
+        self.held = Vec::new();
+        self.error = Some(error);
     }
 }
 
 impl Drop for Corked {
     fn drop(&mut self) {
-        self.shared.release();
+        let mut inner = self.shared.lock();
+        match inner.rest.take() {
+            Some(rest) => rest.abort(),
+            // What is not taken now is lost, as it is with a socket that is closed.
+            None => drop(inner.send()),
+        }
+        // Nothing is left to be sent at the end of the turn.
+        inner.held = Vec::new();
     }
 }
 
@@ -227,12 +239,14 @@ impl AsyncWrite for Corked {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.shared.lock();
         inner.check()?;
-        if inner.blocked { inner.poll_release(cx) } else { Poll::Ready(Ok(())) }
+        if inner.rest.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        inner.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.shared.lock();
-        inner.check()?;
-        ready!(inner.poll_release(cx))?;
-        Pin::new(&mut inner.stream).poll_shutdown(cx)
+        ready!(self.poll_release(cx))?;
+        Pin::new(&mut self.shared.lock().stream).poll_shutdown(cx)
     }
 }

@@ -130,6 +130,29 @@ fn a_peer_that_does_not_read_holds_back_the_writer_and_gets_everything_later() {
 }
 
 #[test]
+fn what_a_slow_peer_does_not_take_at_once_needs_nobody_to_look_again() {
+    worker(async {
+        let (mut ours, mut theirs) = pair().await;
+        let piece = [b'x'; 1000];
+        let mut written = 0;
+        while ours.shared.lock().rest.is_none() {
+            ours.write_all(&piece).await.unwrap();
+            ours.flush().await.unwrap();
+            written += piece.len();
+            // The turn ends.
+            release_all();
+        }
+        let mut read = vec![0; written];
+        // From now on it is only read from.
+        let mut scratch = [0; 1];
+        tokio::select! {
+            _ = ours.read(&mut scratch) => panic!("the peer says nothing"),
+            all = theirs.read_exact(&mut read) => assert_eq!(all.unwrap(), written),
+        }
+    });
+}
+
+#[test]
 fn what_is_held_when_a_connection_is_dropped_still_leaves() {
     worker(async {
         let (mut ours, mut theirs) = pair().await;

@@ -16,8 +16,14 @@ const BURST: u32 = 5000;
 /// How many more it may send in a second, for as long as it likes: clients of gRPC that measure their connection send some hundred pings.
 const PER_SECOND: u32 = 1000;
 
+/// Streams that a connection may reset at once, and how many more in a second. A browser that leaves a page resets some hundred.
+const RESETS: Bucket = Bucket { most: 1000, per_second: 100 };
+/// Frames that carry nothing.
+const EMPTY: Bucket = Bucket { most: BURST, per_second: PER_SECOND };
+
 const DATA: u8 = 0;
 const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 /// The last type that the protocol defines; others are to be ignored, which costs no less.
@@ -35,7 +41,7 @@ const MOST_OF_A_HEAD: usize = 1 << 20;
 
 /// The connection floods the gateway.
 #[derive(Debug, thiserror::Error)]
-#[error("too many HTTP/2 frames that carry nothing")]
+#[error("too many HTTP/2 frames that carry nothing, or end what has only begun")]
 pub(super) struct Flood {
     /// Bytes of what was fed up to the payload of the frame that was one too many.
     pub(super) good: usize,
@@ -49,14 +55,50 @@ pub(super) struct Frames {
     skip: usize,
     header: [u8; HEADER],
     filled: usize,
-    /// Such frames that it may still send.
+    empty: Left,
+    resets: Left,
+}
+
+/// How many frames of a kind a connection may send.
+struct Bucket {
+    /// At once.
+    most: u32,
+    /// How many more in a second.
+    per_second: u32,
+}
+
+/// How many of them it may still send.
+struct Left {
+    of: Bucket,
     allowed: u32,
     since: Instant,
 }
 
+impl Left {
+    fn all(of: Bucket) -> Self {
+        Self { allowed: of.most, of, since: Instant::now() }
+    }
+    /// One is sent. False: it is one too many.
+    fn take(&mut self) -> bool {
+        if self.allowed == 0 {
+            self.refill();
+        }
+        let left = self.allowed.checked_sub(1);
+        self.allowed = left.unwrap_or(0);
+        left.is_some()
+    }
+    /// Looks at the clock only when the last ones are used up.
+    fn refill(&mut self) {
+        let Bucket { most, per_second } = self.of;
+        let passed = self.since.elapsed().min(Duration::from_secs(u64::from(most / per_second)));
+        self.allowed = u32::try_from(passed.as_millis() * u128::from(per_second) / 1000).unwrap_or(most);
+        self.since = Instant::now();
+    }
+}
+
 impl Frames {
     pub(super) fn new() -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], filled: 0, allowed: BURST, since: Instant::now() }
+        Self { skip: PREFACE, header: [0; HEADER], filled: 0, empty: Left::all(EMPTY), resets: Left::all(RESETS) }
     }
     /// Follows further bytes.
     ///
@@ -89,22 +131,14 @@ impl Frames {
         if matches!(kind, SETTINGS | PING) && flags & ACK != 0 {
             return true;
         }
+        if kind == RST_STREAM {
+            return self.resets.take();
+        }
         let empty = kind == DATA && self.skip == 0 && flags & END_STREAM == 0;
         if !empty && !matches!(kind, PRIORITY | SETTINGS | PING) && kind <= LAST {
             return true;
         }
-        if self.allowed == 0 {
-            self.refill();
-        }
-        let left = self.allowed.checked_sub(1);
-        self.allowed = left.unwrap_or(0);
-        left.is_some()
-    }
-    /// Looks at the clock only when the last ones are used up.
-    fn refill(&mut self) {
-        let passed = self.since.elapsed().min(Duration::from_secs(u64::from(BURST / PER_SECOND)));
-        self.allowed = u32::try_from(passed.as_millis() * u128::from(PER_SECOND) / 1000).unwrap_or(BURST);
-        self.since = Instant::now();
+        self.empty.take()
     }
 }
 
@@ -178,7 +212,7 @@ mod tests {
     #[test]
     fn what_follows_a_flood_is_the_rest_of_a_frame_and_a_head_that_never_ends() {
         let mut frames = Frames::new();
-        (frames.skip, frames.allowed) = (0, 1);
+        (frames.skip, frames.empty.allowed) = (0, 1);
         let pings = frame(PING, 0, b"12345678").repeat(2);
         let Err(Flood { good, mut endless }) = frames.feed(&pings) else { panic!("one is too many") };
         assert_eq!(good, 17 + HEADER);
@@ -197,8 +231,8 @@ mod tests {
     #[test]
     fn time_allows_for_more() {
         let mut frames = Frames::new();
-        (frames.skip, frames.allowed) = (0, 0);
-        frames.since = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        (frames.skip, frames.empty.allowed) = (0, 0);
+        frames.empty.since = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
         assert!(
             frames.feed(&frame(PING, 0, b"12345678").repeat(5000)).is_ok(),
             "no more than a burst, whatever the time"

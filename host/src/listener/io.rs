@@ -20,6 +20,8 @@ use crate::proxy::Client;
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most bytes read and thrown away while closing, so that the last answer is not lost to a reset.
 pub(super) const LINGER_BYTES: usize = 1024 * 1024;
+/// Bytes of a write that are more than the answers to a few pings.
+const ANSWER_BYTES: usize = 128;
 /// How long closing may take.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,8 @@ pub(super) struct Progress {
     pub(super) blocked_since: Cell<Option<Instant>>,
     /// HTTP/2: there were too many frames that carry nothing.
     pub(super) flooded: Cell<bool>,
+    /// HTTP/2: when the client was last sent more than the answer to a ping. Its library keeps what is answered until the client wants it.
+    pub(super) sent: Cell<Option<Instant>>,
     /// HTTP/1: heads that have been read, while what was read ends with a request and another one may follow.
     pub(super) between: Cell<Option<u64>>,
 }
@@ -154,6 +158,12 @@ impl ClientIo {
             Err(Broken::Body(_, rule)) => Err(io::Error::new(io::ErrorKind::InvalidData, rule)),
         }
     }
+    /// Notes that an answer is on its way.
+    fn note(&self, result: &Poll<io::Result<usize>>) {
+        if let (Watch::Http2(_), Poll::Ready(Ok(ANSWER_BYTES..))) = (&self.watch, result) {
+            self.progress.sent.set(Some(Instant::now()));
+        }
+    }
     /// Notes whether the client takes what is written.
     fn written<T>(&self, result: Poll<T>) -> Poll<T> {
         match &result {
@@ -222,6 +232,7 @@ impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.note(&result);
         this.written(result)
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -245,6 +256,7 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.note(&result);
         this.written(result)
     }
     fn is_write_vectored(&self) -> bool {

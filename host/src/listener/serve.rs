@@ -251,7 +251,12 @@ impl Watch {
             || passed(self.progress.blocked_since.get(), limits.idle_timeout)
         {
             Verdict::Stalled
-        } else if passed(self.client.idle_since(), idle) {
+        } else if self.progress.blocked_since.get().is_none()
+            && passed(
+                self.client.idle_since().map(|since| self.progress.sent.get().map_or(since, |sent| sent.max(since))),
+                idle,
+            )
+        {
             Verdict::Idle
         } else {
             Verdict::Fine

@@ -103,6 +103,13 @@ pub(super) fn remove_if(headers: &mut HeaderMap, ends: impl Fn(&HeaderName) -> b
     }
 }
 
+/// Removes from a request's head what a client may only claim about itself, so that it chooses neither route nor filters.
+pub(super) fn drop_claims(headers: &mut HeaderMap) {
+    if headers.keys().any(is_claim) {
+        remove_if(headers, is_claim);
+    }
+}
+
 /// Removes from a request's trailers what a client may not claim in a head either, and what has no place in trailers
 /// (RFC 9110 §6.5.1): an upstream that merges them into the head would take it for what the gateway says.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {

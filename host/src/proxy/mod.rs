@@ -163,6 +163,9 @@ impl Proxy {
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.upload.clone_from(&arrival.upload);
+        if !client.trusted.contains(&client.facts.remote) {
+            forward::drop_claims(&mut parts.headers);
+        }
         // What two servers could read differently is refused before anything else looks at it.
         let routed = match broken {
             Some(rule) => Err(rule.into()),

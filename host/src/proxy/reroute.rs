@@ -8,8 +8,9 @@
 use std::fmt::Display;
 use std::rc::Rc;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 
+use super::methods::takes_trace;
 use super::{Ongoing, ProxyError, upgrade};
 use crate::config::{FilterEntry, Reroute};
 use crate::filter::{Chain, Direction, egress};
@@ -61,6 +62,17 @@ fn find(ongoing: &Ongoing, chain: &Chain) -> Result<(usize, bool), ProxyError> {
     if let Some(protocol) = &ongoing.arrival.upgrade {
         head.headers.insert(header::UPGRADE, protocol.clone());
     }
+    let arrival = &ongoing.arrival;
+    match (&arrival.upload, arrival.length) {
+        (Some(_), Some(length)) => drop(head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        (Some(_), None) => {
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        (None, _) => {}
+    }
+    if arrival.expects {
+        head.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    }
     let host = Authority::parse(head.authority.as_str()).map_err(|error| illegal(&error))?.host;
     let path = path::normalise(head.path.path()).map_err(|error| illegal(&error))?;
     let view = RequestView {
@@ -85,6 +97,10 @@ fn is_open(ongoing: &Ongoing, index: usize, view: &RequestView<'_>) -> bool {
     let (Some(config), Some(route)) = (generation.config.routes.get(index), generation.routes.get(index)) else {
         return false;
     };
+    // As when it had come to this route at once.
+    if *view.method == Method::TRACE && !takes_trace(config) {
+        return false;
+    }
     if config.reroute == Reroute::Any {
         return true;
     }

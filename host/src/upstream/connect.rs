@@ -1,6 +1,8 @@
 //! Opening connections: address → TCP → TLS → HTTP handshake.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +24,8 @@ use crate::state::targets::Endpoint;
 
 /// Most bytes that a response head, or one read of a body, may occupy.
 const READ_BUFFER: usize = 256 * 1024;
+/// How long to wait for room in the backlog of a Unix socket before it is asked for again.
+const BACKLOG_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// How often a shared HTTP/2 connection is probed while it is in use, so that a dead peer is noticed.
 const PING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -81,12 +85,23 @@ fn failed(peer: &Peer<'_>, error: impl Into<Box<dyn std::error::Error + Send + S
     UpstreamError::Connect { target: peer.name.to_owned(), error: error.into() }
 }
 
+/// Connects to a Unix socket. Where a network's connection would wait until the listener has room for it, this one is refused at once,
+/// and asks again; whoever calls knows for how long.
+async fn unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
 async fn transport(peer: &Peer<'_>, protocol: config::UpstreamProtocol) -> Result<Transport, UpstreamError> {
     let target = &peer.endpoint.target;
     let host = match &target.place {
         Place::Network { host, .. } => host,
         Place::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(|error| failed(peer, error))?;
+            let stream = unix(path).await.map_err(|error| failed(peer, error))?;
             return Ok(Transport::Left(Corked::of_unix(stream)));
         }
     };

@@ -1,10 +1,12 @@
 //! The names of targets: each is asked for again when its answer expires, beside the requests. One worker does it for all.
 
-use std::net::SocketAddr;
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use hickory_resolver::proto::rr::RecordType;
 use tokio::sync::watch;
 
 use super::resolver::{Found, Resolver};
@@ -21,7 +23,7 @@ pub(super) fn start(targets: &Arc<Targets>) {
     let config = targets.config();
     let resolver = Rc::new(Resolver::new(config.dns.clone()));
     for (place, target) in config.targets.iter().enumerate().filter(|(_, target)| target.name().is_some()) {
-        let name = Name { place, target: target.clone(), resolver: Rc::clone(&resolver) };
+        let name = Name { place, target: target.clone(), resolver: Rc::clone(&resolver), last: RefCell::default() };
         tokio::task::spawn_local(name.follow(Arc::downgrade(targets), targets.follow()));
     }
 }
@@ -32,6 +34,8 @@ struct Name {
     place: usize,
     target: Target,
     resolver: Rc<Resolver>,
+    /// Its addresses, as they were told last.
+    last: RefCell<Vec<IpAddr>>,
 }
 
 impl Name {
@@ -56,9 +60,16 @@ impl Name {
 
     fn tell(&self, targets: &Targets, found: Result<Found, Answer>) {
         let Place::Network { port, .. } = self.target.place else { return };
-        let addresses = found.map(|found| {
-            let addresses = found.addresses.into_iter().take(ADDRESSES);
-            addresses.map(|address| SocketAddr::new(address, port)).collect::<Vec<_>>()
+        let addresses = found.map(|mut found| {
+            let kept = self.last.take().into_iter().filter(|address| match found.untold {
+                Some(RecordType::A) => address.is_ipv4(),
+                Some(_) => address.is_ipv6(),
+                None => false,
+            });
+            found.addresses.extend(kept);
+            found.addresses.truncate(ADDRESSES);
+            self.last.replace(found.addresses.clone());
+            found.addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect::<Vec<_>>()
         });
         let problem = match &addresses {
             Ok(_) => String::new(),
@@ -86,6 +97,8 @@ async fn ended(life: &mut watch::Receiver<Arc<Endpoints>>) {
 
 fn pause(dns: &Dns, found: &Result<Found, Answer>, failures: u32) -> Duration {
     match found {
+        // Half an answer is not believed for long.
+        Ok(found) if found.untold.is_some() => found.ttl.min(LONGEST_PAUSE).clamp(dns.min_ttl, dns.max_ttl),
         Ok(found) => found.ttl.clamp(dns.min_ttl, dns.max_ttl),
         Err(_) => {
             let doubled = dns.min_ttl.saturating_mul(1 << failures.saturating_sub(1).min(16));
@@ -104,7 +117,7 @@ mod tests {
     fn a_name_is_asked_for_when_its_answer_expires_and_less_and_less_often_while_it_fails() {
         let dns = Dns::default();
         let after = |ttl: u64| {
-            let found = Found { addresses: Vec::new(), ttl: Duration::from_secs(ttl) };
+            let found = Found { addresses: Vec::new(), ttl: Duration::from_secs(ttl), untold: None };
             pause(&dns, &Ok(found), 0).as_secs()
         };
         assert_eq!([0, 1, 30, 86_400].map(after), [1, 1, 30, 300]);

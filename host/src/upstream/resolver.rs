@@ -7,9 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
@@ -34,6 +32,8 @@ pub(super) struct Found {
     pub(super) addresses: Vec<IpAddr>,
     /// How long they may be believed.
     pub(super) ttl: Duration,
+    /// The kind of addresses that nobody has told of; those that were known are not to be forgotten.
+    pub(super) untold: Option<RecordType>,
 }
 
 /// Resolves names as one upstream wants it.
@@ -52,6 +52,7 @@ struct Stub {
     search: Vec<Name>,
     /// A name with fewer dots is sought in the search domains first.
     dots: usize,
+    family: Family,
 }
 
 impl Resolver {
@@ -69,7 +70,7 @@ impl Resolver {
         let (hosts, resolv_conf) = files.await.map_err(|error| Answer::Failure(error.to_string()))?;
         // A machine without the file has no names in it.
         if let Some(addresses) = self.local(&self.hosts(hosts.unwrap_or_default()), &name) {
-            return Ok(Found { addresses, ttl: HOSTS_TTL });
+            return Ok(Found { addresses, ttl: HOSTS_TTL, untold: None });
         }
         let stub = self.stub(resolv_conf).map_err(Answer::Failure)?;
         let answer = tokio::time::timeout(LONGEST, stub.resolve(name));
@@ -134,11 +135,6 @@ fn server(address: SocketAddr) -> NameServerConfig {
 
 impl Stub {
     fn new(config: ResolverConfig, mut options: ResolverOpts, family: Family) -> Result<Self, String> {
-        options.ip_strategy = match family {
-            Family::Any => LookupIpStrategy::Ipv4AndIpv6,
-            Family::Ipv4 => LookupIpStrategy::Ipv4Only,
-            Family::Ipv6 => LookupIpStrategy::Ipv6Only,
-        };
         // Who asks keeps the answers, and has looked into the file.
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
@@ -146,33 +142,59 @@ impl Stub {
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         let resolver = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { resolver, search, dots })
+        Ok(Self { resolver, search, dots, family })
     }
 
     /// Asks for the name as it stands and in the search domains, in the order of resolv.conf(5). The first that has addresses is taken.
     async fn resolve(&self, name: Name) -> Result<Found, Answer> {
         let mut problem: Option<Answer> = None;
         for candidate in self.candidates(&name) {
-            match self.resolver.lookup_ip(candidate).await {
-                Ok(lookup) => {
-                    let addresses: Vec<IpAddr> = lookup.iter().collect();
-                    let ttl = lookup.as_lookup().answers().iter().map(|record| record.ttl).min();
-                    if !addresses.is_empty() {
-                        return Ok(Found { addresses, ttl: Duration::from_secs(ttl.unwrap_or(0).into()) });
-                    }
-                    problem = problem.or_else(|| Some(Answer::Nothing("it has no addresses".to_owned())));
-                }
+            match (self.ask(&candidate).await, &problem) {
+                (Ok(found), _) => return Ok(found),
                 // Whether a name that nobody answers for exists is not known, whatever is known of the others.
-                Err(error) if !error.is_no_records_found() => problem = Some(Answer::Failure(told(&error))),
-                Err(error) if problem.is_none() => {
-                    let missing = error.is_nx_domain();
-                    let text = if missing { "there is no such name" } else { "it has no addresses" };
-                    problem = Some(Answer::Nothing(text.to_owned()));
-                }
-                Err(_) => {}
+                (Err(failure @ Answer::Failure(_)), _) => problem = Some(failure),
+                (Err(nothing), None) => problem = Some(nothing),
+                (Err(_), Some(_)) => {}
             }
         }
         Err(problem.unwrap_or_else(|| Answer::Nothing("there is no such name".to_owned())))
+    }
+
+    /// Asks for both kinds of addresses, each by itself: of half an answer the other half must not be taken for an answer, too.
+    async fn ask(&self, name: &Name) -> Result<Found, Answer> {
+        let (ipv4, ipv6) = match self.family {
+            Family::Any => tokio::join!(self.ask_for(name, RecordType::A), self.ask_for(name, RecordType::AAAA)),
+            Family::Ipv4 => return self.ask_for(name, RecordType::A).await,
+            Family::Ipv6 => return self.ask_for(name, RecordType::AAAA).await,
+        };
+        match (ipv4, ipv6) {
+            (Ok(mut one), Ok(other)) => {
+                one.addresses.extend(other.addresses);
+                Ok(Found { ttl: one.ttl.min(other.ttl), ..one })
+            }
+            (Ok(found), Err(Answer::Failure(_))) => Ok(Found { untold: Some(RecordType::AAAA), ..found }),
+            (Err(Answer::Failure(_)), Ok(found)) => Ok(Found { untold: Some(RecordType::A), ..found }),
+            (Ok(found), Err(Answer::Nothing(_))) | (Err(Answer::Nothing(_)), Ok(found)) => Ok(found),
+            (Err(failure @ Answer::Failure(_)), Err(_)) | (Err(_), Err(failure)) => Err(failure),
+        }
+    }
+
+    async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<Found, Answer> {
+        let nothing = |text: &str| Err(Answer::Nothing(text.to_owned()));
+        match self.resolver.lookup(name.clone(), kind).await {
+            Ok(lookup) => {
+                let records = lookup.answers();
+                let addresses: Vec<IpAddr> = records.iter().filter_map(|record| record.data.ip_addr()).collect();
+                if addresses.is_empty() {
+                    return nothing("it has no addresses");
+                }
+                let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+                Ok(Found { addresses, ttl: Duration::from_secs(ttl.into()), untold: None })
+            }
+            Err(error) if !error.is_no_records_found() => Err(Answer::Failure(told(&error))),
+            Err(error) if error.is_nx_domain() => nothing("there is no such name"),
+            Err(_) => nothing("it has no addresses"),
+        }
     }
 
     fn candidates(&self, name: &Name) -> Vec<Name> {
