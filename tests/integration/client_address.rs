@@ -175,3 +175,29 @@ async fn proxies_are_no_clients_whose_connections_are_limited() {
         open.push(client);
     }
 }
+
+#[tokio::test]
+async fn what_a_client_claims_of_itself_chooses_no_route() {
+    let (all, inner) = (Origin::text("all").await, Origin::text("inner").await);
+    let claims =
+        [("x-real-ip", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x_role", "admin"), ("forwarded", "for=10.0.0.1")];
+    let claimed =
+        |(name, value): &(&str, &str)| json!({ "match": { "headers": { *name: value } }, "upstream": "inner" });
+    let mut routes: Vec<_> = claims.iter().map(claimed).collect();
+    routes.push(json!({ "upstream": "all" }));
+    let mut config = json!({
+        "listeners": [{ "address": "127.0.0.1:0" }],
+        "upstreams": { "all": { "targets": [all.url()] }, "inner": { "targets": [inner.url()] } },
+        "routes": routes,
+    });
+    let gateway = Site::new(&config).start().await;
+    for (name, value) in claims {
+        let answer = gateway.request(http::Method::GET, "/").header(name, value).send().await.expect(200);
+        assert_eq!(answer.text(), "all", "{name}");
+    }
+    // A trusted proxy knows.
+    config["listeners"] = json!([{ "address": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"] }]);
+    let gateway = Site::new(&config).start().await;
+    let answer = gateway.request(http::Method::GET, "/").header("x-forwarded-proto", "https").send().await.expect(200);
+    assert_eq!(answer.text(), "inner");
+}

@@ -55,6 +55,21 @@ async fn a_gateway_starts_with_a_name_that_nobody_knows_and_serves_once_it_is_kn
 }
 
 #[tokio::test]
+async fn half_an_answer_takes_nothing_away() {
+    let (_origins, port) = at(["127.0.0.1"]).await;
+    let dns = DnsServer::start().await;
+    dns.has("users.test", &["127.0.0.1", "::1"]);
+    let gateway = gateway(&dns, port, &json!({})).await;
+    eventually("both are known", || async { known(&gateway).await.len() == 2 }).await;
+    for ipv6 in [vec!["::1".parse().unwrap()], Vec::new()] {
+        dns.says("users.test", Says::HalfFailure(ipv6));
+        dns.wait_for("users.test", 5).await;
+        assert_eq!(known(&gateway).await.len(), 2);
+        gateway.get("/").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn a_silent_server_of_names_does_not_hold_up_the_start() {
     let (_origins, port) = at(["127.0.0.1"]).await;
     let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();

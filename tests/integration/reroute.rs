@@ -162,3 +162,17 @@ async fn what_is_asked_for_after_the_head_has_left_changes_nothing() {
     let answer = gateway.request(Method::GET, "/lost").header("x-do", "second").send().await.expect(200);
     assert_eq!(answer.json()["target"], "/v2/x?q=1");
 }
+
+#[tokio::test]
+async fn a_guard_that_looks_at_the_framing_is_not_led_around() {
+    let (first, second) = (Origin::echo().await, Origin::echo().await);
+    let mut config = config(&first, &second);
+    let mut only = guard("global");
+    only["when"] = json!({ "path": "/second", "headers": { "content-length": { "present": true } } });
+    config["filters"] = json!([only]);
+    let gateway = Site::new(&config).script().start().await;
+    let ask = || gateway.request(Method::GET, "/first").header("x-do", "second");
+    ask().send().await.expect(200);
+    ask().body("a body").send().await.expect(500);
+    assert_eq!(second.count(), 1);
+}

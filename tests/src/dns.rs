@@ -18,6 +18,8 @@ pub enum Says {
     NoName,
     /// Something is wrong (SERVFAIL).
     Failure,
+    /// These are its addresses of IPv6; of those of IPv4, something is wrong.
+    HalfFailure(Vec<IpAddr>),
 }
 
 #[derive(Default)]
@@ -111,6 +113,8 @@ fn answer(question: &[u8], zone: &Mutex<Zone>) -> Option<Vec<u8>> {
         Says::Addresses(addresses, ttl) => (0, addresses, ttl),
         Says::NoName => (3, Vec::new(), 0),
         Says::Failure => (2, Vec::new(), 0),
+        Says::HalfFailure(_) if kind == 1 => (2, Vec::new(), 0),
+        Says::HalfFailure(addresses) => (0, addresses, 0),
     };
     let wanted: Vec<IpAddr> =
         addresses.into_iter().filter(|address| kind == if address.is_ipv4() { 1 } else { 28 }).collect();

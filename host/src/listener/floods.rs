@@ -201,6 +201,13 @@ mod tests {
     }
 
     #[test]
+    fn resets_of_streams_are_counted_by_themselves() {
+        let reset = frame(RST_STREAM, 0, &[0, 0, 0, 8]);
+        assert!(fed(&reset, 1000, 100).is_ok());
+        assert!(fed(&reset, 1500, 100).is_err());
+    }
+
+    #[test]
     fn what_carries_something_is_never_one() {
         for (kind, flags, payload) in
             [(DATA, 0, &b"x"[..]), (DATA, END_STREAM, b""), (1, 4, b"head"), (8, 0, b"1234"), (PING, ACK, b"12345678")]
