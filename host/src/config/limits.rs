@@ -25,6 +25,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Idle time of a kept connection (60 s).
     pub idle_timeout: Duration,
+    /// How long a gateway that is to end still takes new connections, before it drains (0).
+    pub drain_delay: Duration,
     /// How long a shutdown, or an old generation after a swap, waits for what runs (30 s).
     pub drain_timeout: Duration,
     /// Concurrent HTTP/2 streams per connection (100).

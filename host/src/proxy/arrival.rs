@@ -29,7 +29,7 @@ pub(super) struct Arrival {
     pub(super) length: Option<u64>,
     /// Body bytes read so far; `None` when no body follows.
     pub(super) received: Option<Rc<Cell<u64>>>,
-    /// The connection has served as many requests as it may.
+    /// The connection has served as many requests as it may, or the gateway is about to end.
     pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
     pub(super) upgrade: Option<HeaderValue>,

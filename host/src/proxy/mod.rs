@@ -32,6 +32,7 @@ mod validate;
 mod tests;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct Proxy {
     recorder: Rc<dyn Recorder>,
     ids: RequestIds,
     state: Arc<State>,
+    /// The gateway is about to end: answers of HTTP/1 close their connections.
+    leaving: Cell<bool>,
 }
 
 /// There is no answer: the client's stream is to be reset, or its connection closed.
@@ -102,7 +105,11 @@ impl Proxy {
         recorder: Rc<dyn Recorder>,
         state: Arc<State>,
     ) -> Rc<Self> {
-        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state })
+        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state, leaving: Cell::new(false) })
+    }
+    /// From now on clients are told to connect anew, elsewhere: the gateway is about to end.
+    pub fn leave(&self) {
+        self.leaving.set(true);
     }
     /// Whether the process has more memory than it may have, and takes on nothing new.
     pub(crate) fn is_over_memory(&self) -> bool {
@@ -158,7 +165,7 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
         arrival.connect = connect;
-        arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
+        arrival.last = self.leaving.get() || client.is_spent(generation.config.limits.requests_per_connection);
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.received.clone_from(&arrival.received);

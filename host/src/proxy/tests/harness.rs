@@ -171,6 +171,7 @@ pub(super) fn limits() -> Limits {
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         tunnel_timeout: PATIENCE,
+        drain_delay: Duration::ZERO,
         drain_timeout: PATIENCE,
         http2_streams: 100,
         callout_bytes: 1_048_576,
