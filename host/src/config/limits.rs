@@ -33,7 +33,7 @@ pub struct Limits {
     pub http2_streams: u32,
     /// Most body bytes of a callout's answer (1 MiB).
     pub callout_bytes: usize,
-    /// How long nothing may flow through a connection that was switched to another protocol (5 min).
+    /// How long nothing may flow through a connection that was switched to another protocol, or between two events (5 min).
     pub tunnel_timeout: Duration,
     /// Open callouts per filter and worker (1000).
     pub callouts: usize,

@@ -156,7 +156,10 @@ async fn control(
 /// Serves on for `delay`, while others learn that the gateway is about to end; then ends the workers.
 async fn drain(reloader: &Arc<Mutex<Reloader>>, delay: Duration) -> Result<(), JoinError> {
     if !delay.is_zero() {
-        info!(?delay, "About to drain: requests are still taken on, answers close their connections. A second signal ends at once.");
+        info!(
+            ?delay,
+            "About to drain: requests are still taken on, answers close their connections. A second signal ends at once."
+        );
         let leaving = Arc::clone(reloader);
         let told = tokio::task::spawn_blocking(move || lock(&leaving).workers.leave());
         tokio::time::sleep(delay).await;

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::arrival::{BytesInput, ClientInput, UpstreamInput};
 use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
+use super::patience::Patience;
 use super::record::End;
 use super::stop::Stop;
 use super::{
@@ -241,7 +242,8 @@ fn send(
     ongoing.recording.outcome.status = Some(response.status());
     let bodiless = ongoing.arrival.head_only || response.status() == StatusCode::NO_CONTENT;
     let framing = if bodiless { Framing::None } else { framing };
-    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, deadline.map(Into::into));
+    let patience = Patience::with(response.headers(), framing == Framing::Streamed, deadline, &ongoing);
+    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, patience);
     response.map(|()| body)
 }
 

@@ -17,6 +17,7 @@ mod methods;
 mod mirror;
 mod normal;
 mod ongoing;
+mod patience;
 mod record;
 mod request_id;
 mod reroute;
@@ -40,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 
 pub(crate) use action::{Asked, location};
@@ -55,6 +57,7 @@ pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
 use ongoing::Ongoing;
+use patience::Patience;
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -291,13 +294,14 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    let patience = Patience::with(&parts.headers, body.size_hint().exact().is_none(), deadline, &ongoing);
     let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     parts.status = ongoing.arrival.told(parts.status);
     recording.outcome.status = Some(parts.status);
     recording.outcome.upstream_latency = Some(recording.started.elapsed());
-    Response::from_parts(parts, ProxyBody::upstream(body, recording, deadline.map(Into::into)))
+    Response::from_parts(parts, ProxyBody::upstream(body, recording, patience))
 }
 
 /// Answers with an error of the gateway's own, past all filters. `body`: what was not read of the request, when it is at hand.

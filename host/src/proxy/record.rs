@@ -55,7 +55,7 @@ pub enum End {
     ClientGone,
     /// The upstream or a filter broke the response off after its head was sent.
     Broken,
-    /// The route's timeout passed after the response's head was sent.
+    /// The route's timeout passed after the response's head was sent, or that between two events.
     Timeout,
     /// A filter reset the stream.
     Reset,
