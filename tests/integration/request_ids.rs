@@ -45,7 +45,10 @@ async fn what_is_refused_before_routing_is_logged_with_reason_and_client() {
 #[tokio::test]
 async fn a_fault_of_a_filter_names_the_request_and_a_filters_own_answer_is_its_own() {
     let gateway = gateway(&json!([{ "use": "dies" }])).await;
-    assert_eq!(gateway.get("/down").await.expect(503).header("x-request-id").len(), 36);
+    let id = gateway.get("/down").await.expect(503).header("x-request-id");
+    assert_eq!(id.len(), 36);
+    let line = gateway.wait_for_log("Filter faulted.").await;
+    assert!(line.contains(&format!("request_id=\"{id}\"")), "{id}: {line}");
     let origin = Origin::text("ok").await;
     let gateway = Site::new(&one_route(
         &origin.url(),
