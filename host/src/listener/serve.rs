@@ -102,7 +102,7 @@ async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain)
                 if watch.progress.flooded.get() { "frames that carry nothing" } else { "resets or endless heads" };
             warn!(remote = %watch.client.facts.remote, reason = %Reason::Http2Flood, what, "Connection ended: a flood of HTTP/2 frames.");
         }
-        _ => tell(&ended, &watch.client),
+        _ => tell(&ended, &watch),
     }
 }
 
@@ -125,7 +125,7 @@ async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drai
         Box::pin(tunnel.run(io.into_inner().into_tunnel(), early)).await;
         return None;
     }
-    tell(&ended, &watch.client);
+    tell(&ended, watch);
     if !matches!(ended, Ended::Resting) {
         return None;
     }
@@ -146,9 +146,12 @@ async fn rest(io: &mut ClientIo, watch: &Watch, drain: Drain) -> bool {
     }
 }
 
-fn tell(ended: &Ended, client: &Client) {
-    if let Ended::Closed(Err(error)) = ended {
-        debug!(%error, remote = %client.facts.remote, "Connection ended.");
+fn tell(ended: &Ended, watch: &Watch) {
+    let Ended::Closed(Err(error)) = ended else { return };
+    let remote = watch.client.facts.remote;
+    debug!(%error, %remote, "Connection ended.");
+    if error.is_parse() {
+        watch.proxy.refused_bytes(error, remote);
     }
 }
 

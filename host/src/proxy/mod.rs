@@ -34,6 +34,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -129,6 +130,14 @@ impl Proxy {
     /// Counts a connection that was ended before there was a whole request.
     pub(crate) fn gave_up(&self, reason: Reason) {
         self.recorder.gave_up(reason);
+    }
+    /// Counts and tells of bytes that are no request, and that the HTTP library has refused by itself.
+    pub(crate) fn refused_bytes(&self, error: &hyper::Error, client: SocketAddr) {
+        let reason = if error.is_parse_too_large() { Reason::HeadersTooLarge } else { Reason::BadRequest };
+        self.recorder.gave_up(reason);
+        if let Some(left_out) = self.recorder.may_tell() {
+            tracing::info!(%error, %reason, %client, left_out, "Request refused.");
+        }
     }
     /// The generation that a request would be served with now.
     #[must_use]
