@@ -23,6 +23,7 @@ mod conformance;
 mod deploy;
 mod descriptors;
 mod envoy;
+mod events;
 mod explain_verb;
 mod filters;
 mod filters_bodies;

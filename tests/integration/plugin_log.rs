@@ -59,6 +59,33 @@ async fn a_request_is_one_line_of_json() {
 }
 
 #[tokio::test]
+async fn a_target_is_logged_as_received_and_beside_it_what_was_made_of_it() {
+    let origin = Origin::text("ok").await;
+    let change = json!({ "request": { "query": { "set": { "tenant": "t1" }, "remove": ["debug"] } } });
+    let filters = json!([{ "use": "log" }, { "use": "transform", "config": change }]);
+    let mut config = one_route(&origin.url(), &filters);
+    config["routes"][0]["match"]["path"]["prefix"] = json!("/plain");
+    let mut rewritten = config["routes"][0].clone();
+    rewritten["name"] = json!("rewritten");
+    rewritten["match"]["path"]["prefix"] = json!("/old");
+    rewritten["rewrite"] = json!({ "path": { "prefix": "/new" } });
+    rewritten["filters"] = json!([{ "use": "log" }]);
+    config["routes"].as_array_mut().unwrap().push(rewritten);
+    let gateway = Site::new(&config).start().await;
+    for (asked, path, query, upstream) in [
+        ("/plain?debug=1&a=b", "/plain", "debug=1&a=b", json!("/plain?a=b&tenant=t1")),
+        ("/plain?a=c&tenant=t1", "/plain", "a=c&tenant=t1", Value::Null),
+        ("/old/x?a=d", "/old/x", "a=d", json!("/new/x?a=d")),
+    ] {
+        gateway.get(asked).await.expect(200);
+        let line = gateway.output.wait_for(query).await;
+        let record: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&record["path"], &record["query"]), (&json!(path), &json!(query)), "{record}");
+        assert_eq!(record["upstream_path"], upstream, "{record}");
+    }
+}
+
+#[tokio::test]
 async fn a_line_may_be_a_template() {
     let template = "{client_ip} \"{method} {path}\" {status} {response_size} {request.header.x-tenant} {{}}";
     let (gateway, _origin) = logged(json!({ "template": template })).await;

@@ -114,3 +114,67 @@ async fn ctrl_c_is_the_same_as_term() {
     process::signal(gateway.pid(), "INT");
     assert_eq!(gateway.ended().await.code(), Some(0));
 }
+
+/// A gateway that is about to end, but for ten minutes is not.
+async fn leaving(origin: &Origin) -> Gateway {
+    let mut config = one_route(&origin.url(), &json!([]));
+    config["limits"] = json!({ "drain_delay": "10m", "workers": 1 });
+    config["admin"] = json!({ "address": "127.0.0.1:0" });
+    Site::new(&config).start().await
+}
+
+#[tokio::test]
+async fn before_the_drain_it_still_serves_and_tells_clients_to_go_elsewhere() {
+    let (origin, release) = slow_origin().await;
+    let mut gateway = leaving(&origin).await;
+    let mut idle = Raw::connect(gateway.address()).await;
+    idle.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(!idle.response().await.has_line("connection: close"));
+    let mut http2 = Connection::http2(gateway.address()).await.unwrap();
+    http2.get("/").await.expect(200);
+    let running = tokio::spawn(gateway.request(Method::GET, "/slow").send());
+    origin.wait_for(3).await;
+    gateway.admin_get("/readyz").await.expect(200);
+    process::signal(gateway.pid(), "TERM");
+    gateway.wait_for_log("About to drain").await;
+    let unready = gateway.admin_get("/readyz").await.expect(503);
+    assert_eq!(unready.json()["reasons"], json!(["draining"]));
+    wait::eventually("new connections are served, once each", || async {
+        gateway.get("/").await.expect(200).header("connection") == "close"
+    })
+    .await;
+    release.notify_one();
+    assert_eq!(running.await.unwrap().expect(200).header("connection"), "close", "the last answer says so");
+    idle.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(idle.response().await.has_line("connection: close"), "an idle connection has stayed");
+    assert!(idle.rest().await.is_empty(), "and is closed after its next answer");
+    http2.get("/").await.expect(200);
+    assert!(gateway.is_running() && !http2.is_closed());
+    process::signal(gateway.pid(), "TERM");
+    assert_eq!(gateway.ended().await.code(), Some(130), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn a_drain_asked_for_over_the_admin_api_waits_as_well() {
+    let (origin, _release) = slow_origin().await;
+    let mut gateway = leaving(&origin).await;
+    gateway.admin_post("/api/v1/drain").await.expect(202);
+    gateway.wait_for_log("About to drain").await;
+    gateway.admin_get("/readyz").await.expect(503);
+    gateway.get("/").await.expect(200);
+    assert!(gateway.is_running());
+}
+
+#[tokio::test]
+async fn the_drain_follows_its_delay() {
+    let (origin, _release) = slow_origin().await;
+    let mut config = one_route(&origin.url(), &json!([{ "use": "script" }]));
+    config["limits"] = json!({ "drain_delay": "300ms" });
+    let gateway = Site::new(&config).script().start().await;
+    let mut kept = Connection::http2(gateway.address()).await.unwrap();
+    kept.get("/").await.expect(200);
+    let log = gateway.log.clone();
+    gateway.stop().await;
+    assert!(kept.try_get("/").await.is_err());
+    log.wait_for("Drained.").await;
+}

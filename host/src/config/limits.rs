@@ -31,13 +31,15 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Idle time of a kept connection (60 s).
     pub idle_timeout: Duration,
+    /// How long a gateway that is to end still takes new connections, before it drains (0).
+    pub drain_delay: Duration,
     /// How long a shutdown, or an old generation after a swap, waits for what runs (30 s).
     pub drain_timeout: Duration,
     /// Concurrent HTTP/2 streams per connection (100).
     pub http2_streams: u32,
     /// Most body bytes of a callout's answer (1 MiB).
     pub callout_bytes: usize,
-    /// How long nothing may flow through a connection that was switched to another protocol (5 min).
+    /// How long nothing may flow through a connection that was switched to another protocol, or between two events (5 min).
     pub tunnel_timeout: Duration,
     /// Open callouts per filter and worker (1000).
     pub callouts: usize,

@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::properties::Properties;
 use super::{Direction, Headers, LocalReply, Name};
@@ -98,6 +98,10 @@ pub struct Progress {
     pub status: Option<u16>,
     /// When the exchange was over.
     pub duration: Option<Duration>,
+    /// The target as it came, once a filter has changed it.
+    pub original_path: Option<HeaderValue>,
+    /// The target that the upstream was asked for, when it is not the one that came.
+    pub upstream_path: Option<Box<[u8]>>,
     /// The route that took the place of the first one, and its upstream.
     pub rerouted: Option<(Rc<str>, Rc<str>)>,
 }
@@ -179,7 +183,6 @@ pub struct Exchange {
     route_cleared: Cell<bool>,
     /// Fields of the request's head that filters have set or removed: no trailer may bring them back.
     decided: RefCell<Vec<HeaderName>>,
-    /// `proxy_set_property`: path (parts joined by NUL) and value.
     /// What filters have set.
     pub properties: Properties,
     /// Tasks that wait for an event of this exchange.
@@ -244,6 +247,12 @@ impl Exchange {
     pub fn has_decided(&self, name: &HeaderName) -> bool {
         let decided = self.decided.borrow();
         decided.len() >= DECIDED || decided.contains(name)
+    }
+    /// The target is about to be changed.
+    fn keep_path(&self) {
+        let path = self.headers(Direction::Request).and_then(|head| head.get(&Name::Path).cloned());
+        let original = &mut self.progress.borrow_mut().original_path;
+        *original = original.take().or(path);
     }
     /// Wakes every task that waits for this exchange.
     pub fn wake(&self) {
@@ -375,15 +384,14 @@ impl Stage {
     pub fn reset(&self, reason: impl Into<String>) -> bool {
         self.exchange.interrupt(Interrupt::Reset(reason.into()))
     }
-    /// Sets a property that later filters, and this one, can read. The caller bounds size and number.
     /// A filter sets or removes a field of the request's head; what it decides holds for the trailers too, if any may come.
     pub fn decide(&self, name: &Name) {
-        let Name::Header(name) = name else { return };
-        if self.exchange.request.bodiless.get() {
-            return;
+        if *name == Name::Path {
+            self.exchange.keep_path();
         }
+        let Name::Header(name) = name else { return };
         let mut decided = self.exchange.decided.borrow_mut();
-        if decided.len() < DECIDED && !decided.contains(name) {
+        if !self.exchange.request.bodiless.get() && decided.len() < DECIDED && !decided.contains(name) {
             decided.push(name.clone());
         }
     }

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tracing::{info, warn};
 
 use super::StartError;
@@ -140,25 +142,38 @@ async fn control(
         }
     }
     supervisor::tell(&[NotifyState::Stopping]);
-    info!("Draining: no new connections, running requests finish. A second signal ends at once.");
-    let drained = {
-        let reloader = Arc::clone(reloader);
-        // Told at once: a reload that is under way is waited for.
-        steering.draining();
-        tokio::task::spawn_blocking(move || {
-            let mut reloader = lock(&reloader);
-            // Whoever takes the place from now on is not in the way.
-            reloader.listening.close();
-            reloader.workers.drain();
-        })
-    };
+    // Told at once: a reload that is under way is waited for.
+    let delay = steering.draining();
     tokio::select! {
         _ = terminate.recv() => end_at_once(),
         _ = interrupt.recv() => end_at_once(),
-        done = drained => done.context("draining failed")?,
+        done = drain(reloader, delay) => done.context("draining failed")?,
     }
     info!("Drained.");
     Ok(())
+}
+
+/// Serves on for `delay`, while others learn that the gateway is about to end; then ends the workers.
+async fn drain(reloader: &Arc<Mutex<Reloader>>, delay: Duration) -> Result<(), JoinError> {
+    if !delay.is_zero() {
+        info!(
+            ?delay,
+            "About to drain: requests are still taken on, answers close their connections. A second signal ends at once."
+        );
+        let leaving = Arc::clone(reloader);
+        let told = tokio::task::spawn_blocking(move || lock(&leaving).workers.leave());
+        tokio::time::sleep(delay).await;
+        told.await?;
+    }
+    info!("Draining: no new connections, running requests finish. A second signal ends at once.");
+    let reloader = Arc::clone(reloader);
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut reloader = lock(&reloader);
+        // Whoever takes the place from now on is not in the way.
+        reloader.listening.close();
+        reloader.workers.drain();
+    });
+    ended.await
 }
 
 fn end_at_once() -> ! {

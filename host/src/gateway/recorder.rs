@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::observe::{GatewayLedger, HandshakeFailure, Reason, RouteLedger, UpstreamLedger};
+use crate::observe::{GatewayLedger, HandshakeFailure, Reason, RouteLedger, Sparing, UpstreamLedger};
 use crate::proxy::{Outcome, Recorder};
 
 /// Records what one worker served.
@@ -18,11 +18,18 @@ pub(super) struct LedgerRecorder {
     upstreams: RefCell<BTreeMap<Rc<str>, Arc<UpstreamLedger>>>,
     /// The configuration in force; none before the first.
     config: RefCell<Option<Arc<Config>>>,
+    refusals: Sparing,
 }
 
 impl LedgerRecorder {
     pub(super) fn new(gateway: Arc<GatewayLedger>) -> Self {
-        Self { gateway, routes: RefCell::default(), upstreams: RefCell::default(), config: RefCell::default() }
+        Self {
+            gateway,
+            routes: RefCell::default(),
+            upstreams: RefCell::default(),
+            config: RefCell::default(),
+            refusals: Sparing::default(),
+        }
     }
 
     /// Lets go of what a new configuration no longer names: when no worker holds a ledger any more, its series end. That of a route
@@ -84,6 +91,10 @@ impl Recorder for LedgerRecorder {
 
     fn gave_up(&self, reason: Reason) {
         self.gateway.replied(reason);
+    }
+
+    fn may_tell(&self) -> Option<u64> {
+        self.refusals.line(Instant::now())
     }
 
     fn record(&self, outcome: &Outcome) {

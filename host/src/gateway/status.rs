@@ -1,7 +1,7 @@
 //! What the admin API tells of the gateway as a whole.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -41,6 +41,11 @@ impl GatewayStatus {
 
     pub(super) fn is_draining(&self) -> bool {
         self.read(|inner| inner.draining)
+    }
+
+    /// How long the gateway serves on when it is to end, before it drains.
+    pub(super) fn drain_delay(&self) -> Duration {
+        self.read(|inner| inner.generation.as_ref().map_or(Duration::ZERO, |serving| serving.config.limits.drain_delay))
     }
 
     /// Resident memory above which requests are refused, bytes; none before the first generation.

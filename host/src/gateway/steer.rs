@@ -1,6 +1,7 @@
 //! What the admin API may change: the same as signals do, and the version of a plugin.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -28,9 +29,10 @@ impl Steering {
         self.drain.notified().await;
     }
 
-    /// The end has begun: nothing is changed any more.
-    pub(super) fn draining(&self) {
+    /// The end has begun: nothing is changed any more. Gives how long requests are still taken on.
+    pub(super) fn draining(&self) -> Duration {
         self.status.draining();
+        self.status.drain_delay()
     }
 
     fn while_serving(&self) -> Result<(), NotDone> {

@@ -36,6 +36,7 @@ const COMMANDS: usize = 4;
 /// What a worker is told.
 enum Command {
     Adopt(Box<Adopt>),
+    Leave,
     Drain(oneshot::Sender<()>),
 }
 
@@ -114,6 +115,14 @@ impl Workers {
         Adoption { draining: waiting.into_iter().filter_map(|answer| answer.blocking_recv().ok()).sum() }
     }
 
+    /// Tells the workers that the end is near: they serve as before, but clients are told to go elsewhere.
+    pub(super) fn leave(&self) {
+        for commands in &self.commands {
+            // A worker that is gone serves nobody.
+            drop(commands.blocking_send(Command::Leave));
+        }
+    }
+
     /// Ends the workers: nothing new is accepted, what runs may finish within the drain timeout.
     pub(super) fn drain(&mut self) {
         let drain = |commands: &mpsc::Sender<Command>| {
@@ -173,6 +182,7 @@ struct Serving {
     sockets: mpsc::Sender<Sockets>,
     connections: TaskHandle<std::io::Result<()>>,
     recorder: Rc<LedgerRecorder>,
+    proxy: Rc<Proxy>,
 }
 
 impl Worker {
@@ -196,6 +206,7 @@ impl Worker {
             match command {
                 None => return,
                 Some(Command::Adopt(adopt)) => self.adopt(*adopt, &mut inbox),
+                Some(Command::Leave) => self.leave(),
                 Some(Command::Drain(done)) => {
                     self.finish().await;
                     if done.send(()).is_err() {
@@ -205,6 +216,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Clients are told to go elsewhere.
+    fn leave(&self) {
+        if let Some(serving) = &self.serving {
+            serving.proxy.leave();
+        }
+        self.signal.leave();
     }
 
     /// Ends the connections with their running requests, then the filters.
@@ -266,6 +285,7 @@ impl Worker {
         let records = Rc::clone(&recorder) as Rc<dyn Recorder>;
         let reader = Rc::clone(&current);
         let (sockets, receiver) = mpsc::channel(COMMANDS);
+        let proxy = Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), records, Arc::clone(&self.shared.state));
         let tls = Terminations::default();
         let worker = listener::Worker {
             index: self.shared.index,
@@ -273,11 +293,11 @@ impl Worker {
             handed: inbox.take()?,
             balance: Arc::clone(&self.shared.balance),
             tls: tls.clone(),
-            proxy: Proxy::new(Rc::new(move || Rc::clone(&reader.borrow())), records, Arc::clone(&self.shared.state)),
+            proxy: Rc::clone(&proxy),
             drain: self.signal.waiter(),
         };
         let connections = tokio::task::spawn_local(worker.run());
-        self.serving = Some(Serving { current, tls, sockets: sockets.clone(), connections, recorder });
+        self.serving = Some(Serving { current, tls, sockets: sockets.clone(), connections, recorder, proxy });
         Some(sockets)
     }
 

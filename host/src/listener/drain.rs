@@ -1,5 +1,5 @@
-//! The signal to every connection of a worker: to go on, to let go what is idle because memory is short, or to wind down (no new
-//! connections, and those that are open end with their running requests).
+//! The signal to every connection of a worker: to go on, to let go what is idle because memory is short, to end with the next answer
+//! because the gateway is about to, or to wind down (no new connections, and those that are open end with their running requests).
 
 use tokio::sync::watch;
 
@@ -9,6 +9,8 @@ pub(super) enum Phase {
     Serving,
     /// Those without a request end.
     Shedding,
+    /// Those of HTTP/1 end with their running request. Further ones are told by the proxy.
+    Leaving,
     /// All end, with their running requests.
     Draining,
 }
@@ -33,13 +35,19 @@ impl DrainSignal {
     pub fn waiter(&self) -> Drain {
         Drain(self.0.subscribe())
     }
+    /// The signal will be given soon.
+    pub fn leave(&self) {
+        self.change(Phase::Leaving);
+    }
     /// Gives the signal. It cannot be taken back.
     pub fn drain(&self) {
         self.0.send_replace(Phase::Draining);
     }
     /// Lets idle connections go, or says that they may stay again.
     pub fn shed(&self, short: bool) {
-        let wanted = if short { Phase::Shedding } else { Phase::Serving };
+        self.change(if short { Phase::Shedding } else { Phase::Serving });
+    }
+    fn change(&self, wanted: Phase) {
         self.0.send_if_modified(|phase| {
             let changes = *phase != Phase::Draining && *phase != wanted;
             if changes {
@@ -67,7 +75,14 @@ impl Drain {
     pub fn is_draining(&self) -> bool {
         *self.0.borrow() == Phase::Draining
     }
-    pub(super) fn is_shedding(&self) -> bool {
-        *self.0.borrow() == Phase::Shedding
+    /// Resolves when connections without a request are to end.
+    pub(super) async fn ends_idle(mut self) {
+        let ends = |phase: &Phase| matches!(phase, Phase::Shedding | Phase::Draining);
+        if self.0.wait_for(ends).await.is_err() {
+            tracing::debug!("Drain signal dropped.");
+        }
+    }
+    pub(super) fn phase(&self) -> Phase {
+        *self.0.borrow()
     }
 }

@@ -70,7 +70,7 @@ pub(super) async fn serve(arrived: Arrived, proxy: Rc<Proxy>, drain: Drain) {
     let progress = Rc::<Progress>::default();
     let mut io = ClientIo::new(socket, ahead, http2, Rc::clone(&client), Rc::clone(&progress));
     let requests = limits.requests_per_connection.filter(|_| http2);
-    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits, requests };
+    let watch = Watch { proxy: Rc::clone(&proxy), client, progress, limits, http2, requests };
     // What serves requests is boxed, so that connections that wait for one are small.
     if http2 {
         return Box::pin(serve_http2(io, watch, proxy, drain)).await;
@@ -100,7 +100,7 @@ async fn serve_http2(io: ClientIo, watch: Watch, proxy: Rc<Proxy>, drain: Drain)
                 if watch.progress.flooded.get() { "frames that carry nothing" } else { "resets or endless heads" };
             warn!(remote = %watch.client.facts.remote, reason = %Reason::Http2Flood, what, "Connection ended: a flood of HTTP/2 frames.");
         }
-        _ => tell(&ended, &watch.client),
+        _ => tell(&ended, &watch),
     }
 }
 
@@ -123,7 +123,7 @@ async fn serve_http1(io: ClientIo, watch: &Watch, proxy: &Rc<Proxy>, drain: Drai
         Box::pin(tunnel.run(io.into_inner().into_tunnel(), early)).await;
         return None;
     }
-    tell(&ended, &watch.client);
+    tell(&ended, watch);
     if !matches!(ended, Ended::Resting) {
         return None;
     }
@@ -139,14 +139,17 @@ async fn rest(io: &mut ClientIo, watch: &Watch, drain: Drain) -> bool {
     tokio::select! {
         biased;
         more = io.rest() => more,
-        _ = drain.other_than(Phase::Serving) => false,
+        () = drain.ends_idle() => false,
         () = tokio::time::sleep_until(until) => false,
     }
 }
 
-fn tell(ended: &Ended, client: &Client) {
-    if let Ended::Closed(Err(error)) = ended {
-        debug!(%error, remote = %client.facts.remote, "Connection ended.");
+fn tell(ended: &Ended, watch: &Watch) {
+    let Ended::Closed(Err(error)) = ended else { return };
+    let remote = &watch.client.facts.remote;
+    debug!(%error, %remote, "Connection ended.");
+    if error.is_parse() {
+        watch.proxy.refused_bytes(error, remote);
     }
 }
 
@@ -223,6 +226,7 @@ struct Watch {
     progress: Rc<Progress>,
     /// Those of the configuration by which it was accepted; of that, nothing else is kept.
     limits: Limits,
+    http2: bool,
     /// Requests after which it is wound down; HTTP/1 says so in the last answer.
     requests: Option<u64>,
 }
@@ -262,6 +266,17 @@ impl Watch {
             Verdict::Fine
         }
     }
+    /// Whether the connection is to be wound down when that phase begins.
+    fn ends_in(&self, phase: Phase) -> bool {
+        let idle = self.client.idle_since().is_some();
+        match phase {
+            Phase::Serving => false,
+            Phase::Shedding => idle,
+            // Winding down is how an answer whose head is not sent yet gets to say that it is the last.
+            Phase::Leaving => !self.http2 && !idle,
+            Phase::Draining => true,
+        }
+    }
     /// Whether nothing is under way, neither here nor in the HTTP library: every request that was read has been answered, the client has
     /// taken all of that, and for a while nothing has come.
     fn rests(&self, now: Instant) -> bool {
@@ -283,8 +298,11 @@ async fn drive<C>(mut connection: Pin<&mut C>, wind_down: impl Fn(Pin<&mut C>), 
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    // A connection that is here while memory is short has a request on its way, which is answered.
-    let begun = if drain.is_shedding() { Phase::Shedding } else { Phase::Serving };
+    // A connection that is here while memory is short, or shortly before the end, has a request on its way, which is answered.
+    let begun = match drain.phase() {
+        Phase::Draining => Phase::Serving,
+        phase => phase,
+    };
     let mut told = pin!(drain.clone().other_than(begun));
     // Requests are taken up while the connection is polled, so that this needs no waking.
     let spent = || match watch.client.is_spent(watch.requests) {
@@ -298,7 +316,7 @@ where
             biased;
             ended = connection.as_mut() => return Ended::Closed(ended),
             phase = told.as_mut(), if !ending => {
-                if phase == Phase::Draining || (phase == Phase::Shedding && watch.client.idle_since().is_some()) {
+                if watch.ends_in(phase) {
                     ending = true;
                     wind_down(connection.as_mut());
                 } else {

@@ -31,7 +31,7 @@ pub(super) struct Arrival {
     pub(super) upload: Option<Rc<Upload>>,
     /// How long a gRPC client waits.
     pub(super) grpc_timeout: Option<Duration>,
-    /// The connection has served as many requests as it may.
+    /// The connection has served as many requests as it may, or the gateway is about to end.
     pub(super) last: bool,
     /// The protocol that its connection is to be switched to.
     pub(super) upgrade: Option<HeaderValue>,

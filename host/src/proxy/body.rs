@@ -7,9 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::chain_body::see_end;
+use super::patience::Patience;
 use super::record::{End, Recording};
 use crate::filter::chain::{self, Chain, ChainError, Framing};
 use crate::filter::exchange::Interrupt;
@@ -21,8 +22,7 @@ use crate::upstream::{BodyError, ResponseBody};
 pub struct ProxyBody {
     source: Source,
     recording: Option<Box<Recording>>,
-    /// When the route's timeout passes.
-    deadline: Option<Instant>,
+    patience: Patience,
     /// Made when the body has to wait for the first time.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -67,32 +67,27 @@ impl Broken {
 impl ProxyBody {
     /// A body in one piece.
     pub(super) fn full(bytes: Bytes, recording: Box<Recording>) -> Self {
-        Self::new(Source::Full(bytes), recording, None)
+        Self::new(Source::Full(bytes), recording, Patience::Endless)
     }
     /// Nothing, of an exchange that goes on without HTTP.
     pub(super) fn none() -> Self {
-        Self { source: Source::Ended, recording: None, deadline: None, timer: None }
+        Self { source: Source::Ended, recording: None, patience: Patience::Endless, timer: None }
     }
     /// The upstream's body as it is.
-    pub(super) fn upstream(body: ResponseBody, recording: Box<Recording>, deadline: Option<Instant>) -> Self {
-        Self::new(Source::Upstream(body), recording, deadline)
+    pub(super) fn upstream(body: ResponseBody, recording: Box<Recording>, patience: Patience) -> Self {
+        Self::new(Source::Upstream(body), recording, patience)
     }
     /// What the chain gives.
-    pub(super) fn chain(
-        chain: Rc<Chain>,
-        framing: Framing,
-        recording: Box<Recording>,
-        deadline: Option<Instant>,
-    ) -> Self {
+    pub(super) fn chain(chain: Rc<Chain>, framing: Framing, recording: Box<Recording>, patience: Patience) -> Self {
         let source = match framing {
             Framing::None => Source::Full(Bytes::new()),
             Framing::Length(length) => Source::Chain(chain, Some(length)),
             Framing::Streamed => Source::Chain(chain, None),
         };
-        Self::new(source, recording, deadline)
+        Self::new(source, recording, patience)
     }
-    fn new(source: Source, recording: Box<Recording>, deadline: Option<Instant>) -> Self {
-        Self { source, recording: Some(recording), deadline, timer: None }
+    fn new(source: Source, recording: Box<Recording>, patience: Patience) -> Self {
+        Self { source, recording: Some(recording), patience, timer: None }
     }
     /// The exchange is over; whatever feeds the body is dropped.
     fn finish(&mut self, end: End) {
@@ -114,8 +109,26 @@ impl ProxyBody {
         }
     }
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline))).as_mut().poll(cx)
+        if self.timer.is_none() {
+            let Some(end) = self.patience.end() else { return Poll::Pending };
+            self.timer = Some(Box::pin(tokio::time::sleep_until(end)));
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+    /// A piece has come.
+    fn wait_anew(&mut self) {
+        if let (Patience::Between(_), Some(timer), Some(end)) = (self.patience, &mut self.timer, self.patience.end()) {
+            timer.as_mut().reset(end);
+        }
+    }
+    fn time_out(&mut self) -> BodyError {
+        let (reason, text) = match self.patience {
+            Patience::Between(_) => (Reason::UpstreamTimeout, "no event for too long"),
+            Patience::Endless | Patience::Until(_) => (Reason::RouteTimeout, "route timeout"),
+        };
+        self.broken_off(reason, &text);
+        self.finish(End::Timeout);
+        text.into()
     }
 }
 
@@ -164,6 +177,7 @@ impl Body for ProxyBody {
         match this.source.poll(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.count(&frame);
+                this.wait_anew();
                 if this.source.is_end() {
                     this.finish(End::Complete);
                 }
@@ -181,9 +195,7 @@ impl Body for ProxyBody {
             }
             Poll::Pending => {
                 ready!(this.poll_timeout(cx));
-                this.broken_off(Reason::RouteTimeout, &"route timeout");
-                this.finish(End::Timeout);
-                Poll::Ready(Some(Err("route timeout".into())))
+                Poll::Ready(Some(Err(this.time_out())))
             }
         }
     }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::arrival::{BytesInput, ClientInput, UpstreamInput};
 use super::chain_body::ChainBody;
 use super::forward::{Hop, RequestHop};
+use super::patience::Patience;
 use super::record::End;
 use super::stop::Stop;
 use super::{
@@ -71,6 +72,7 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>, framing: Framing) -> 
     let failure = Rc::new(RefCell::new(None));
     let request =
         outgoing(ongoing, chain, framing, &failure).map_err(|error| Stop::Error(ProxyError::FilterOutput(error)))?;
+    keep_target(chain, request.uri());
     let request = match ongoing.route() {
         Some((_, route)) => mirror::copy(request, &route.mirrors),
         None => request,
@@ -109,6 +111,20 @@ async fn forward(ongoing: &mut Ongoing, chain: &Rc<Chain>, framing: Framing) -> 
     progress.details = Some("via_upstream".to_owned());
     ongoing.recording.outcome.upstream_latency = progress.backend_latency;
     Ok(response)
+}
+
+/// Keeps what the upstream is asked for, where that is not what the client asked for.
+fn keep_target(chain: &Chain, target: &http::Uri) {
+    let target = target.path_and_query().map_or("/", |target| target.as_str()).as_bytes();
+    let (exchange, is_original) = (chain.exchange(), |path: &HeaderValue| path.as_bytes() == target);
+    let mut progress = exchange.progress.borrow_mut();
+    let same = match (&progress.original_path, exchange.headers(Direction::Request)) {
+        (Some(original), _) => is_original(original),
+        (None, head) => head.is_some_and(|head| head.get(&Name::Path).is_some_and(is_original)),
+    };
+    if !same {
+        progress.upstream_path = Some(target.into());
+    }
 }
 
 /// The answer of a route that sends its requests nowhere, to the request as its filters have left it.
@@ -244,7 +260,8 @@ fn send(
     ongoing.recording.outcome.status = Some(response.status());
     let bodiless = ongoing.arrival.head_only || response.status() == StatusCode::NO_CONTENT;
     let framing = if bodiless { Framing::None } else { framing };
-    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, deadline.map(Into::into));
+    let patience = Patience::with(response.headers(), framing == Framing::Streamed, deadline, &ongoing);
+    let body = ProxyBody::chain(Rc::clone(chain), framing, ongoing.recording, patience);
     response.map(|()| body)
 }
 

@@ -18,6 +18,7 @@ mod methods;
 mod mirror;
 mod normal;
 mod ongoing;
+mod patience;
 mod record;
 mod request_id;
 mod reroute;
@@ -33,6 +34,7 @@ mod validate;
 mod tests;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 
 pub(crate) use action::{Asked, location};
@@ -55,6 +58,7 @@ pub(crate) use methods::takes_trace;
 pub use mirror::Mirror;
 pub(crate) use normal::{Normal, checked};
 use ongoing::Ongoing;
+use patience::Patience;
 use record::{Counted, Recording};
 pub use record::{End, Outcome, Recorder};
 use request_id::RequestIds;
@@ -63,6 +67,7 @@ pub use tcp::TcpService;
 pub use upgrade::Tunnel;
 pub use validate::BadRequest;
 
+use crate::address::Address;
 use crate::filter::chain::{Framing, Input};
 use crate::filter::exchange::Facts;
 use crate::filter::{Headers, LocalReply, egress};
@@ -81,6 +86,8 @@ pub struct Proxy {
     recorder: Rc<dyn Recorder>,
     ids: RequestIds,
     state: Arc<State>,
+    /// The gateway is about to end: answers of HTTP/1 close their connections.
+    leaving: Cell<bool>,
 }
 
 /// There is no answer: the client's stream is to be reset, or its connection closed.
@@ -103,7 +110,11 @@ impl Proxy {
         recorder: Rc<dyn Recorder>,
         state: Arc<State>,
     ) -> Rc<Self> {
-        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state })
+        Rc::new(Self { generation, recorder, ids: RequestIds::new(), state, leaving: Cell::new(false) })
+    }
+    /// From now on clients are told to connect anew, elsewhere: the gateway is about to end.
+    pub fn leave(&self) {
+        self.leaving.set(true);
     }
     /// Whether the process has more memory than it may have, and takes on nothing new.
     pub(crate) fn is_over_memory(&self) -> bool {
@@ -120,6 +131,14 @@ impl Proxy {
     /// Counts a connection that was ended before there was a whole request.
     pub(crate) fn gave_up(&self, reason: Reason) {
         self.recorder.gave_up(reason);
+    }
+    /// Counts and tells of bytes that are no request, and that the HTTP library has refused by itself.
+    pub(crate) fn refused_bytes(&self, error: &hyper::Error, client: &Address) {
+        let reason = if error.is_parse_too_large() { Reason::HeadersTooLarge } else { Reason::BadRequest };
+        self.recorder.gave_up(reason);
+        if let Some(left_out) = self.recorder.may_tell() {
+            tracing::info!(%error, %reason, %client, left_out, "Request refused.");
+        }
     }
     /// The generation that a request would be served with now.
     #[must_use]
@@ -159,7 +178,7 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let mut arrival = Arrival::new(&parts, &body);
         arrival.connect = connect;
-        arrival.last = client.is_spent(generation.config.limits.requests_per_connection);
+        arrival.last = self.leaving.get() || client.is_spent(generation.config.limits.requests_per_connection);
         let id = self.ids.of(&parts.headers);
         let mut recording = Recording::new(client, &self.recorder, parts.method.clone(), id);
         recording.upload.clone_from(&arrival.upload);
@@ -293,13 +312,14 @@ fn relay(response: Response<ResponseBody>, ongoing: Ongoing, deadline: Option<In
     if ongoing.arrival.last && ongoing.arrival.version != Version::HTTP_2 {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    let patience = Patience::with(&parts.headers, body.size_hint().exact().is_none(), deadline, &ongoing);
     let mut recording = ongoing.recording;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     parts.status = ongoing.arrival.told(parts.status);
     recording.outcome.status = Some(parts.status);
     recording.outcome.upstream_latency = Some(recording.started.elapsed());
-    Response::from_parts(parts, ProxyBody::upstream(body, recording, deadline.map(Into::into)))
+    Response::from_parts(parts, ProxyBody::upstream(body, recording, patience))
 }
 
 /// Answers with an error of the gateway's own, past all filters. `body`: what was not read of the request, when it is at hand.

@@ -55,7 +55,7 @@ pub enum End {
     ClientGone,
     /// The upstream or a filter broke the response off after its head was sent.
     Broken,
-    /// The route's timeout passed after the response's head was sent.
+    /// The route's timeout passed after the response's head was sent, or that between two events.
     Timeout,
     /// A filter reset the stream.
     Reset,
@@ -89,6 +89,8 @@ pub trait Recorder {
     fn handshake_failed(&self, reason: HandshakeFailure);
     /// A connection was ended before there was a whole request that could be recorded.
     fn gave_up(&self, reason: Reason);
+    /// Whether one more refused request may be told to the log: if so, how many were not since the last one.
+    fn may_tell(&self) -> Option<u64>;
     /// An exchange is over.
     fn record(&self, outcome: &Outcome);
 }
@@ -155,10 +157,16 @@ impl Recording {
         self.outcome.reason = Some(error.reason());
         let (route, upstream) = (self.outcome.route.as_deref(), self.outcome.upstream.as_deref());
         let (request_id, client, reason) = (&self.id, &self.client.facts.remote, error.reason().as_str());
-        // Over the memory limit every request is refused, and the log was told when that began.
-        match error.reason().is_about_requests() || error.reason() == Reason::MemoryLimit {
-            true => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),
-            false => tracing::warn!(%error, reason, %request_id, route, upstream, "Request failed."),
+        // Clients can cause as many of these as they like.
+        if error.reason().is_about_requests() || error.reason() == Reason::MemoryLimit {
+            match self.recorder.may_tell() {
+                Some(left_out) => {
+                    tracing::info!(%error, reason, %client, %request_id, route, left_out, "Request refused.");
+                }
+                None => tracing::debug!(%error, reason, %client, %request_id, route, "Request refused."),
+            }
+        } else {
+            tracing::warn!(%error, reason, %request_id, route, upstream, "Request failed.");
         }
     }
     /// The response is broken off after its head was sent: nobody but the log can be told why.

@@ -57,6 +57,10 @@ impl Stream {
             Subject::Connection(stage) => &stage.connection().facts.id,
         }
     }
+    /// The id of the request that it serves, if it does.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        Some(&self.stage()?.exchange().facts.request_id)
+    }
     /// Wakes those who wait for what it serves.
     pub(super) fn wake(&self) {
         match &self.subject {

@@ -13,9 +13,9 @@ pub(crate) enum Kind {
     Time,
     /// An address without its port.
     Ip,
-    /// A target's path.
+    /// The path of the target that was asked for.
     Path,
-    /// A target's query, its secrets left out.
+    /// Its query, its secrets left out.
     Query,
     /// A URL, the secrets of its query left out.
     Url,
@@ -39,13 +39,13 @@ const fn fact(name: &'static str, path: &'static [&'static str], kind: Kind) -> 
 }
 
 /// All of them, in the order of a JSON record.
-pub(crate) static FACTS: [Fact; 20] = [
+pub(crate) static FACTS: [Fact; 21] = [
     fact("time", &["request", "time"], Kind::Time),
     fact("method", &["request", "method"], Kind::Text),
     fact("scheme", &["request", "scheme"], Kind::Text),
     fact("host", &["request", "host"], Kind::Text),
-    fact("path", &["request", "path"], Kind::Path),
-    fact("query", &["request", "path"], Kind::Query),
+    fact("path", &["request", "original_path"], Kind::Path),
+    fact("query", &["request", "original_path"], Kind::Query),
     fact("route", &["xds", "route_name"], Kind::Route),
     fact("protocol", &["request", "protocol"], Kind::Text),
     fact("status", &["response", "code"], Kind::Number),
@@ -59,5 +59,6 @@ pub(crate) static FACTS: [Fact; 20] = [
     fact("consumer", &["consumer"], Kind::Text),
     fact("upstream", &["cluster_name"], Kind::Text),
     fact("upstream_address", &["upstream", "address"], Kind::Text),
+    fact("upstream_path", &["upstream", "path"], Kind::Url),
     fact("details", &["response", "code_details"], Kind::Text),
 ];

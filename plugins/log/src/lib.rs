@@ -16,6 +16,7 @@ mod redact;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
@@ -120,6 +121,8 @@ impl Log {
         let known = known.as_ref();
         let number = || known.and_then(Property::number).unwrap_or(0);
         let text = || known.and_then(Property::as_str).unwrap_or_default();
+        // Other hosts know the target only as it is in the end.
+        let target = || known.and_then(Property::as_str).map_or_else(|| end.request().path().into(), Cow::from);
         match fact.kind {
             Kind::Text => place.bytes(known.map(Property::as_bytes).unwrap_or_default()),
             Kind::Number => place.number(format_args!("{}", number())),
@@ -133,9 +136,9 @@ impl Log {
                     place.plain(format_args!("{ip}"));
                 }
             }
-            Kind::Path => place.text(before_query(text())),
+            Kind::Path => place.text(before_query(&target())),
             Kind::Query => {
-                if let Some((_, query)) = text().split_once('?') {
+                if let Some((_, query)) = target().split_once('?') {
                     place.text(&self.redaction.query(query));
                 }
             }

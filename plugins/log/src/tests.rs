@@ -44,6 +44,16 @@ fn a_request_is_one_json_object() {
 }
 
 #[test]
+fn the_target_is_the_one_that_was_asked_for() {
+    let harness = log(json!({}))
+        .property(&["request", "original_path"], "/old?token=s&a=1")
+        .property(&["upstream", "path"], "/new?token=s");
+    let record = record(&harness.get("/changed").send());
+    let shown = ["path", "query", "upstream_path"].map(|key| record[key].as_str().unwrap());
+    assert_eq!(shown, ["/old", "token=[redacted]&a=1", "/new?token=[redacted]"]);
+}
+
+#[test]
 fn a_template_is_filled_in() {
     let harness = log(
         json!({"template": "{client_ip} \"{method} {path}\" {status} {consumer} {request.header.X-A} {response.header.etag} {{}}"}),

@@ -26,6 +26,8 @@ const CONNECTIONS: usize = 10_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle time of a kept connection: longer than load balancers in front keep theirs for most requests to reuse one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a gateway that is to end still takes new connections: none, as only who routes to it can say how long that goes on.
+const DRAIN_DELAY: Duration = Duration::ZERO;
 /// How long a shutdown or an old generation waits: orchestrators kill after 30 s by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long nothing may flow through a tunnel, as Envoy's idle streams: WebSockets are pinged every half minute or so.
@@ -64,6 +66,7 @@ impl Default for Limits {
             requests_per_connection: None,
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
+            drain_delay: DRAIN_DELAY,
             drain_timeout: DRAIN_TIMEOUT,
             tunnel_timeout: TUNNEL_TIMEOUT,
             http2_streams: HTTP2_STREAMS,
@@ -90,6 +93,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     let requests_per_connection = get.optional("requests_per_connection", 1..=1_000_000_000);
     let header_timeout = get.duration("header_timeout", default.header_timeout);
     let idle_timeout = get.duration("idle_timeout", default.idle_timeout);
+    let drain_delay = get.delay("drain_delay", default.drain_delay);
     let drain_timeout = get.duration("drain_timeout", default.drain_timeout);
     let tunnel_timeout = get.duration("tunnel_timeout", default.tunnel_timeout);
     let http2_streams = get.count("http2_streams", HTTP2_STREAMS as usize, 1..=100_000);
@@ -110,6 +114,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
         requests_per_connection: requests_per_connection?.map(|count| count as u64),
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
+        drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         tunnel_timeout: tunnel_timeout?,
         http2_streams: u32::try_from(http2_streams?).ok()?,
@@ -164,5 +169,9 @@ impl Getter<'_, '_> {
     }
     fn duration(&mut self, key: &'static str, default: Duration) -> Option<Duration> {
         self.fields.optional(key).map_or(Some(default), |node| node.duration(TIMEOUTS))
+    }
+    /// A duration that may be none.
+    fn delay(&mut self, key: &'static str, default: Duration) -> Option<Duration> {
+        self.fields.optional(key).map_or(Some(default), |node| node.duration(Duration::ZERO..=*TIMEOUTS.end()))
     }
 }

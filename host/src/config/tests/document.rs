@@ -45,7 +45,7 @@ const EVERYTHING: &str = r#"{
   "plugins": { "sha256": {}, "keys": [] },
   "upstreams": { "u": { "targets": ["http://127.0.0.1:1"], "balance": { "cookie": { "name": "a" } } },
                  "v": { "targets": [{ "url": "https://127.0.0.1:1" }], "balance": { "hash": { "header": "a" } }, "health": { "connect": true },
-                        "eject": {}, "tls": { "ca": "c" }, "dns": {} } },
+                        "eject": {}, "tls": { "ca": "c" }, "dns": {}, "pool": {} } },
   "filters": [{ "use": "log", "when": { "path": { "exact": "/" } }, "capabilities": { "hostcalls": ["log", "proxy_log"] }, "env": { "A": "b" } }],
   "routes": [
     { "upstream": "u", "match": { "headers": { "a": { "present": true } } }, "filters": [{ "use": "log" }], "mirrors": [{ "upstream": "v" }], "retry": { "on": ["timeout", 503] },

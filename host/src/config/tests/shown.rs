@@ -42,15 +42,15 @@ fn of_references_the_names_are_shown_and_nothing_else() {
 fn what_a_schema_or_a_headers_name_says_is_secret_is_covered() {
     let all = shown(
         r#""filters": [{"use": "my_auth", "config": {"keys": {"alice": "hunter2", "bob": "${ALICE_KEY}"}, "jwt": [{"secret": "hunter2", "issuer": "me"}]},
-                        "env": {"API_TOKEN": "hunter2", "MODE": "fast"}}],
+                        "env": {"API_TOKEN": "hunter2", "MODE": "${MODE_NAME:-fast}"}, "vm_config": "hunter2"}],
            "routes": [{"upstream": "idp", "request_headers": {"set": {"Authorization": "Basic hunter2", "x-plain": "seen"}},
-                       "match": {"headers": {"cookie": {"exact": "hunter2"}}}, "filters": [{"use": "${NO:-my-auth}", "config": {"jwt": {"secret": "hunter2"}}}]}]"#,
+                       "match": {"query": {"access_token": "hunter2"}, "headers": {"cookie": {"exact": "hunter2"}}}, "filters": [{"use": "${NO:-my-auth}", "config": {"jwt": {"secret": "hunter2"}}}]}]"#,
     );
     assert!(!all.to_string().contains("hunter2"), "{all:#}");
     let config =
         json!({ "keys": { "alice": "***", "bob": "${ALICE_KEY}" }, "jwt": [{ "secret": "***", "issuer": "me" }] });
     assert_eq!(all["filters"][0]["config"], config);
-    assert_eq!(all["filters"][0]["env"], json!({ "API_TOKEN": "***", "MODE": "fast" }));
+    assert_eq!(all["filters"][0]["env"], json!({ "API_TOKEN": "***", "MODE": "${MODE_NAME}" }));
     assert_eq!(all["routes"][0]["request_headers"]["set"], json!({ "Authorization": "***", "x-plain": "seen" }));
 }
 

@@ -179,6 +179,7 @@ pub(super) fn limits() -> Limits {
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         tunnel_timeout: PATIENCE,
+        drain_delay: Duration::ZERO,
         drain_timeout: PATIENCE,
         http2_streams: 100,
         callout_bytes: 1_048_576,
@@ -207,6 +208,9 @@ fn entry() -> config::FilterEntry {
 struct Log(Rc<RefCell<Vec<Outcome>>>);
 
 impl Recorder for Log {
+    fn may_tell(&self) -> Option<u64> {
+        None
+    }
     fn begin(&self, _route: Option<&Rc<str>>) {}
     fn moved(&self, _from: Option<&Rc<str>>, _to: &Rc<str>) {}
     fn opened(&self) {}

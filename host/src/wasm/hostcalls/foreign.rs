@@ -195,7 +195,8 @@ fn properties(host: &HostState, mut arguments: Arguments<'_>) -> Result<Vec<u8>,
 
 fn fault(host: &HostState, message: &[u8]) -> Result<Vec<u8>, Refused> {
     let message = printable(message, LOG_LINE_BYTES);
-    tracing::error!(filter = &*host.spec().name, error = &*message, "A filter reports a fault.");
+    let request_id = host.effective.stream().and_then(|stream| stream.request_id());
+    tracing::error!(filter = &*host.spec().name, error = &*message, request_id, "A filter reports a fault.");
     if let Effective::Stream(stream) = &host.effective {
         let fault = Fault { kind: FaultKind::Reported, detail: Rc::from(&*message) };
         stream.reported.borrow_mut().get_or_insert(fault);

@@ -81,6 +81,7 @@ impl HostState {
             ("source", name) => end(&facts.connection.remote, name),
             ("destination", name) => end(&facts.connection.local, name),
             ("connection", name) => connection(&facts.connection, name),
+            ("upstream", "path") => Some(exchange.progress.borrow().upstream_path.as_ref()?.to_vec()),
             ("upstream", name) => address(exchange.progress.borrow().upstream_address?, name),
             ("route_name", "") | ("xds", "route_name") => Some(exchange.route().as_bytes().to_vec()),
             ("cluster_name", "") | ("xds", "cluster_name") => Some(exchange.upstream().as_bytes().to_vec()),
@@ -94,6 +95,10 @@ impl HostState {
         let path = || field(&Name::Path);
         match name {
             "path" => path(),
+            "original_path" => {
+                let original = exchange.progress.borrow().original_path.clone();
+                original.map(|path| path.as_bytes().to_vec()).or_else(path)
+            }
             "url_path" => path().map(|path| path.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec()),
             "query" => path().map(|path| path.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default().to_vec()),
             "host" => field(&Name::Authority),

@@ -143,6 +143,7 @@ impl Running {
                     path = &*spec.path,
                     kind = fault.kind.as_str(),
                     detail = &*fault.detail,
+                    request_id = called.stream().and_then(|stream| stream.request_id()),
                     "Filter faulted."
                 );
                 spec.ledger.trap(&fault, called.stream().map(|stream| stream.name()));

@@ -19,8 +19,9 @@ fn reading(callback: &str, paths: &[&str]) -> Guest {
 
 #[test]
 fn properties_of_the_stream_are_found_under_their_names() {
-    let cases: [(&str, &[u8]); 24] = [
+    let cases: [(&str, &[u8]); 25] = [
         ("request.path", b"/p?q=1"),
+        ("request.original_path", b"/p?q=1"),
         ("request.url_path", b"/p"),
         ("request.query", b"q=1"),
         ("request.host", b"a.example"),
