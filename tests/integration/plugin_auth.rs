@@ -262,3 +262,24 @@ async fn identity_is_not_for_trailers_to_claim_either() {
         assert_eq!(seen["x-checksum"], "abc");
     }
 }
+
+#[tokio::test]
+async fn who_is_known_and_may_not_pass_gets_403() {
+    let may = |require: Value| {
+        let mut config = jwt(&json!({ "keys": { "secret": secret() }, "require": require }));
+        config["api_keys"] = json!({ "alice": "key-a", "bob": "key-b" });
+        config["allow"] = json!(["alice"]);
+        config
+    };
+    let (gateway, origin) =
+        guarded(may(json!({ "email": "alice@example.com", "aud": { "any": ["shop", "api"] } }))).await;
+    assert_eq!(consumer(with(&gateway, "authorization", &bearer("HS256"))).await, named("alice"));
+    assert_eq!(consumer(with(&gateway, "x-api-key", "key-a")).await, named("alice"));
+    let response = with(&gateway, "x-api-key", "key-b").send().await.expect(403);
+    assert_eq!(response.header("content-type"), "application/problem+json");
+    assert_eq!(origin.count(), 2);
+    let (gateway, origin) = guarded(may(json!({ "scope": { "contains": "orders:read" } }))).await;
+    let response = with(&gateway, "authorization", &bearer("HS256")).send().await.expect(403);
+    assert_eq!(response.header("www-authenticate"), "Bearer realm=\"api\", error=\"insufficient_scope\"");
+    assert_eq!(origin.count(), 0);
+}

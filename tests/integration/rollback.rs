@@ -1,5 +1,6 @@
 //! Versions of a plugin that only die: held off, and taken back for the version before.
 
+use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::guests::digest;
 use sluicegate_tests::wat::{Wat, version_guest};
@@ -105,4 +106,47 @@ async fn a_version_that_the_configuration_no_longer_fits_is_not_gone_back_to() {
         gateway.log.count("A failing plugin cannot be rolled back") > 0
     })
     .await;
+}
+
+/// Dies of a request with many fields.
+fn fragile() -> Vec<u8> {
+    let poison = "(if (i32.gt_u (local.get 1) (i32.const 30)) (then unreachable))";
+    Wat::new().doing("proxy_on_request_headers", poison).build()
+}
+
+async fn poison(gateway: &Gateway) {
+    let call = gateway.request(Method::GET, "/");
+    let call = (0..40).fold(call, |call, number| call.header(&format!("x-poison-{number}"), "1"));
+    let response = call.send().await;
+    assert_eq!(response.code(), 503);
+}
+
+#[tokio::test]
+async fn requests_that_kill_close_a_version_that_serves_for_nobody_and_take_nothing_back() {
+    let origin = Origin::text("ok").await;
+    let site = Site::new(&config(&origin.url(), &json!({}))).plugin("version", version_guest(1));
+    let gateway = site.start().await;
+    gateway.swap("version", fragile()).await;
+    for _ in 0..5 {
+        gateway.get("/").await.expect(200);
+    }
+    for _ in 0..50 {
+        poison(&gateway).await;
+    }
+    let good = async {
+        for _ in 0..100 {
+            // The filter has nothing to do with responses, so a death costs a request that waits for the upstream nothing.
+            gateway.get("/").await.expect(200);
+        }
+    };
+    let bad = async {
+        for _ in 0..100 {
+            poison(&gateway).await;
+        }
+    };
+    tokio::join!(good, bad);
+    let filter = filter(&gateway).await;
+    assert_eq!((&filter["state"], filter["starts"].as_u64() > Some(100)), (&json!("running"), true), "{filter:#}");
+    assert_eq!(plugin(&gateway).await["digest"], json!(digest(&fragile())));
+    assert_eq!((gateway.log.count("Filter held off"), gateway.log.count("rolled back")), (0, 0));
 }

@@ -15,12 +15,14 @@ pub(super) fn describe(filters: &[Arc<FilterLedger>]) -> Value {
 
 fn one(filter: &FilterSnapshot) -> Value {
     let total = filter.total();
-    let mut described = calls(&total);
+    let longest = filter.longest_nanos;
+    let mut described = calls(&total, longest);
     let phases = PHASES.into_iter().zip(&filter.phases).filter(|(_, phase)| phase.duration.count() > 0);
-    let phases: Map<_, _> = phases.map(|((_, word), phase)| (word.to_owned(), calls(phase).into())).collect();
+    let phases: Map<_, _> = phases.map(|((_, word), phase)| (word.to_owned(), calls(phase, longest).into())).collect();
     let traps: Map<_, _> =
         FAULTS.into_iter().zip(filter.traps).map(|(kind, count)| (kind.as_str().to_owned(), count.into())).collect();
-    described.insert("max_ns".into(), filter.longest_nanos.into());
+    described.insert("served".into(), filter.served.into());
+    described.insert("max_ns".into(), longest.into());
     described.insert("phases".into(), phases.into());
     described.insert("replies".into(), total.outcomes[2].into());
     described.insert("traps".into(), traps.into());
@@ -38,7 +40,8 @@ fn one(filter: &FilterSnapshot) -> Value {
     all.into()
 }
 
-fn calls(phase: &PhaseSnapshot) -> Map<String, Value> {
+/// `calls` are callbacks, of which one request causes several. Percentiles are estimated within buckets, and so could pass the `longest` of all.
+fn calls(phase: &PhaseSnapshot, longest: u64) -> Map<String, Value> {
     let outcomes = OUTCOMES.into_iter().zip(phase.outcomes);
     let outcomes: Map<_, _> = outcomes.map(|(word, count)| (word.to_owned(), count.into())).collect();
     let mut calls = Map::new();
@@ -46,7 +49,7 @@ fn calls(phase: &PhaseSnapshot) -> Map<String, Value> {
     calls.insert("outcomes".into(), outcomes.into());
     calls.insert("total_ns".into(), phase.duration.sum_nanos().into());
     for (name, percent) in [("p50_ns", 50), ("p95_ns", 95), ("p99_ns", 99)] {
-        calls.insert(name.into(), phase.duration.percentile(percent).into());
+        calls.insert(name.into(), phase.duration.percentile(percent).map(|nanos| nanos.min(longest)).into());
     }
     calls
 }

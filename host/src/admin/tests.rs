@@ -113,6 +113,7 @@ async fn filters_are_described_with_what_they_cost() {
     running.status.filter.trap(&Fault { kind: FaultKind::Deadline, detail: "it loops".into() }, Some("r-7"));
     running.status.filter.instance_started();
     running.status.filter.root_started();
+    running.status.filter.stream_served();
     running.status.filter.memory(65_536);
     let (status, body) = get_json(running.address, "/api/v1/filters").await;
     assert_eq!(status, 200);
@@ -125,7 +126,11 @@ async fn filters_are_described_with_what_they_cost() {
         ("/calls", json!(101)),
         ("/outcomes/continue", json!(100)),
         ("/replies", json!(1)),
-        ("/p50_ns", json!(750)),
+        ("/served", json!(1)),
+        ("/max_ns", json!(700)),
+        ("/p50_ns", json!(700)),
+        ("/p99_ns", json!(700)),
+        ("/phases/request_headers/p95_ns", json!(700)),
         ("/phases/request_headers/calls", json!(101)),
         ("/traps/deadline", json!(1)),
         ("/last_traps/0/kind", json!("deadline")),

@@ -175,6 +175,12 @@ pub enum FaultKind {
     Ended,
     /// The filter reported an error of its own and its host asked for `on_error` to decide (SDK `Error::Fault`).
     Reported,
+    /// No instance is made for a while, because those before only died.
+    HeldOff,
+    /// The instance died in a callback for another stream.
+    Neighbour,
+    /// The instance died in a callback that was for no stream (a timer, a queue).
+    Background,
 }
 
 impl FaultKind {
@@ -189,6 +195,9 @@ impl FaultKind {
             Self::Start => "start",
             Self::Ended => "ended",
             Self::Reported => "reported",
+            Self::HeldOff => "held off",
+            Self::Neighbour => "trap of another request",
+            Self::Background => "trap outside of requests",
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Going back to the version of a plugin that served before, when the one that replaced it only dies.
+//!
+//! Kept in memory: a restart runs what is on disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ pub const PHASES: [(Phase, &str); 12] = [
 /// The words of outcomes in metrics; faults of every kind are one.
 pub const OUTCOMES: [&str; 4] = ["continue", "pause", "reply", "fault"];
 
-/// Every kind of fault, in the order of [`FaultKind`].
+/// Every kind of fault that is an instance's or a filter's own, in the order of [`FaultKind`]; the others are what its streams meet then.
 pub const FAULTS: [FaultKind; 7] = [
     FaultKind::Trap,
     FaultKind::Deadline,
@@ -64,6 +64,7 @@ pub struct FilterLedger {
 struct Callbacks {
     phases: [PhaseCounts; PHASES.len()],
     longest: Count,
+    served: Count,
 }
 
 #[derive(Default)]
@@ -123,6 +124,18 @@ impl FilterLedger {
             counts.outcomes[outcome].add(1, slot);
         }
         callbacks.longest.raise(nanos);
+    }
+
+    /// A stream was served to its end.
+    pub fn stream_served(&self) {
+        let (callbacks, slot) = self.callbacks.local();
+        callbacks.served.add(1, slot);
+    }
+
+    /// Streams that were served to their end, on all workers.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.callbacks.sum(|copy| &copy.served)
     }
 
     /// An instance was started on some worker.
@@ -189,6 +202,7 @@ impl FilterLedger {
             path: Arc::clone(&self.path),
             digest: Arc::clone(&self.digest),
             phases: std::array::from_fn(phase),
+            served: self.served(),
             longest_nanos: self.callbacks.iter().map(|copy| copy.longest.get()).max().unwrap_or(0),
             traps: std::array::from_fn(|kind| self.traps[kind].load(Relaxed)),
             last: self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
@@ -218,6 +232,8 @@ pub struct FilterSnapshot {
     pub digest: Arc<str>,
     /// In the order of [`PHASES`].
     pub phases: [PhaseSnapshot; PHASES.len()],
+    /// Streams (requests, connections) that were served to their end.
+    pub served: u64,
     /// The longest callback, nanoseconds.
     pub longest_nanos: u64,
     /// Deaths of instances, in the order of [`FAULTS`].
@@ -285,6 +301,7 @@ impl FilterSnapshot {
         self.last.sort_by_key(|trap| trap.time);
         self.last.drain(..self.last.len().saturating_sub(TRAPS));
         self.longest_nanos = self.longest_nanos.max(other.longest_nanos);
+        self.served += other.served;
         self.starts += other.starts;
         self.instances += other.instances;
         self.roots += other.roots;

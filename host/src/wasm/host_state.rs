@@ -156,6 +156,8 @@ pub(super) struct HostState {
     /// Steps left to the callback that runs.
     pub(super) deadline: Deadline,
     pub(super) effective: Effective,
+    /// The last callback ended while the guest acted for a stream.
+    pub(super) acted_for_stream: bool,
     /// The stream is over; nothing can be done to it any more.
     pub(super) finishing: bool,
     /// The answer that is being delivered.
@@ -174,6 +176,7 @@ impl HostState {
             memory_limit: MemoryLimit::new(first.spec.memory),
             deadline: first.deadline,
             effective: Effective::Root(Rc::clone(first)),
+            acted_for_stream: false,
             next_context: roots.last_id(),
             roots,
             services,
@@ -242,6 +245,7 @@ impl HostState {
     /// The callback has returned.
     pub(super) fn end(&mut self) {
         self.log.end(speaker(&self.effective));
+        self.acted_for_stream = self.effective.stream().is_some();
         self.effective = Effective::Root(Rc::clone(self.roots.first()));
     }
     /// A line from the guest.

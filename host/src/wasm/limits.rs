@@ -76,7 +76,16 @@ pub(super) const UNCOMPRESSED_BYTES: usize = 8 << 20;
 pub(super) const RANDOM_BYTES: usize = 64 << 10;
 /// Entries of an `fd_write` vector.
 pub(super) const IO_VECTORS: u32 = 1024;
-/// Instances that die in a row without having served a stream to its end, before the next is put off; see
+/// Streams that an entry has served to their end with one version, over all workers, from which on traps in callbacks of
+/// streams are taken for the doing of requests; see [`super::breaker`].
+pub(super) const PROVEN: u64 = 100;
+/// With fewer, the same holds for that long after one was served.
+pub(super) const LATELY: Duration = Duration::from_secs(60);
+/// What the starts of instances in place of dead ones may take of a worker within [`STARTING_WINDOW`], before the rest of it is waited for.
+pub(super) const STARTING_TIME: Duration = Duration::from_millis(250);
+/// See [`STARTING_TIME`].
+pub(super) const STARTING_WINDOW: Duration = Duration::from_secs(1);
+/// Instances that die in a row while no stream is served to its end, before the next is put off; see
 /// [`super::breaker`].
 pub(super) const DEATHS: u32 = 10;
 /// The same for instances that do not even start, which costs a worker more.

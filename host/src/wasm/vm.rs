@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::FilterSpec;
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Death, Verdict};
 use super::filter::WorkerFilter;
 use super::host_state::{Stream, Subject};
 use super::roots::{Place, Roots};
@@ -130,13 +130,13 @@ impl WorkerVm {
     /// The instance, made afresh if there is none.
     fn running(&self) -> Result<Rc<Running>, Fault> {
         let last = self.running.borrow().clone();
-        match last.as_ref().map(|running| (running, running.fault())) {
+        match last.as_ref().map(|running| (running, running.death())) {
             Some((running, None)) if !running.is_closing() => return Ok(Rc::clone(running)),
             // Its root contexts say goodbye already.
             Some((_, None)) => drop(self.running.take()),
-            Some((running, Some(fault))) => {
+            Some((_, Some(death))) => {
                 self.running.take();
-                self.died(&fault, running.has_served());
+                self.died(&death);
             }
             None => {}
         }
@@ -144,30 +144,45 @@ impl WorkerVm {
             return Err(fault);
         }
         let roots = Roots::new(&self.first, &self.more, self.first_worker);
-        match Running::start(&roots, &self.services) {
+        let began = Instant::now();
+        let started = Running::start(&roots, &self.services);
+        let now = Instant::now();
+        self.breaker.borrow_mut().started(now.duration_since(began), now);
+        match started {
             Ok(running) => {
                 *self.running.borrow_mut() = Some(Rc::clone(&running));
                 Ok(running)
             }
             Err(fault) => {
-                self.died(&fault, false);
+                self.died(&Death { fault: fault.clone(), in_stream: false });
                 Err(fault)
             }
         }
     }
-    fn died(&self, fault: &Fault, served: bool) {
+    fn died(&self, death: &Death) {
         let ledgers = iter::once(&self.first).chain(&self.more).map(|place| Arc::clone(&place.spec.ledger));
-        let held_off = self.breaker.borrow_mut().died(fault, served, ledgers);
-        if let Some(period) = held_off {
-            let spec = &self.first.spec;
-            tracing::error!(
-                filter = &*spec.name,
-                path = &*spec.path,
+        let verdict = self.breaker.borrow_mut().died(death, ledgers.collect(), Instant::now());
+        let (spec, detail) = (&self.first.spec, &*death.fault.detail);
+        let (filter, path) = (&*spec.name, &*spec.path);
+        match verdict {
+            Some(Verdict::Broken(period)) => {
+                tracing::error!(
+                    filter,
+                    path,
+                    seconds = period.as_secs_f64(),
+                    detail,
+                    "Filter held off: its instances die without serving anything; on_error decides what happens to requests."
+                );
+                (self.alarm)(spec);
+            }
+            Some(Verdict::Expensive(period)) => tracing::warn!(
+                filter,
+                path,
                 seconds = period.as_secs_f64(),
-                detail = &*fault.detail,
-                "Filter held off: its instances die without serving anything; on_error decides what happens to requests."
-            );
-            (self.alarm)(spec);
+                detail,
+                "Filter held off for a moment: requests kill its instances faster than they are made; on_error decides what happens to the others."
+            ),
+            None => {}
         }
     }
 }

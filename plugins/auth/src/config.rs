@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sluicegate_sdk::prelude::*;
 
 use crate::credential::Place;
+use crate::require::Condition;
 
 /// Who may pass, and how they show who they are. Several methods may be given: the first credential that is found decides.
 #[derive(Config)]
@@ -19,6 +20,8 @@ pub struct AuthConfig {
     pub basic: Option<BasicConfig>,
     /// Issuers of JSON Web Tokens: one, or several.
     pub jwt: Option<OneOrMany<JwtConfig>>,
+    /// Consumers that may pass, whatever they authenticate with; others get 403. Without it, all may.
+    pub allow: Option<Vec<String>>,
     /// Requests without any credential pass too, without a consumer. A wrong credential is refused all the same.
     #[config(default)]
     pub optional: bool,
@@ -40,9 +43,8 @@ pub struct BasicConfig {
 /// One issuer of JSON Web Tokens.
 #[derive(Config)]
 pub struct JwtConfig {
-    /// Keys: {"secret": "…"}, {"pem": "-----BEGIN PUBLIC KEY-----…"}, {"jwks": {"keys": […]}}.
-    #[config(default)]
-    pub keys: Vec<KeyConfig>,
+    /// Keys, one or several: {"secret": "…"}, {"pem": "-----BEGIN PUBLIC KEY-----…"}, {"jwks": {"keys": […]}}.
+    pub keys: Option<OneOrMany<KeyConfig>>,
     /// Keys that the issuer publishes.
     pub jwks: Option<JwksConfig>,
     /// Algorithms that are accepted: "HS256", "RS256", "ES256", "EdDSA" (default: those of the keys).
@@ -57,6 +59,9 @@ pub struct JwtConfig {
     /// Claims that must be there.
     #[config(default = vec!["exp".to_owned()])]
     pub required_claims: Vec<String>,
+    /// What claims of a good token must say, else 403: {"role": "admin", "scope": {"contains": "orders:read"}, "groups": {"any": ["a", "b"]}}.
+    #[config(default)]
+    pub require: BTreeMap<String, Condition>,
     /// The claim that names the consumer; "/realm/name" leads into objects.
     #[config(default = "sub")]
     pub consumer_claim: String,

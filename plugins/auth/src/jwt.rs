@@ -114,8 +114,8 @@ impl Issuer {
         });
         let algorithms = algorithms.transpose()?;
         let mut keys = Vec::new();
-        for key in &config.keys {
-            keys.extend(Key::read(key)?);
+        for key in config.keys.take().into_iter().flatten() {
+            keys.extend(Key::read(&key)?);
         }
         keys.retain(|key| algorithms.as_ref().is_none_or(|algorithms| algorithms.contains(&key.algorithm)));
         if keys.is_empty() && config.jwks.is_none() {
@@ -127,6 +127,11 @@ impl Issuer {
         let audiences = config.audience.take().into_iter().flatten().collect();
         let remote = config.jwks.take().map(|jwks| Remote::new(jwks, algorithms));
         Ok(Self { keys, remote, config, names, audiences, recent: Recent::new(), keys_of_recent: Cell::new(0) })
+    }
+
+    /// Whether a token with these claims may pass.
+    pub(crate) fn permits(&self, claims: &Json) -> bool {
+        self.config.require.iter().all(|(name, condition)| condition.holds(claims, name))
     }
 
     /// Whether there is any key.
@@ -210,10 +215,15 @@ impl Issuer {
     }
 }
 
-/// A claim as the value of a header: text as it is, everything else as JSON. A name that begins with `/` is a JSON Pointer.
+/// A claim that is there. A name that begins with `/` is a JSON Pointer.
+pub(crate) fn claim<'a>(claims: &'a Json, name: &str) -> Option<&'a Json> {
+    if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }
+}
+
+/// A claim as the value of a header: text as it is, everything else as JSON.
 /// `None`: there is none, or it could not stand in a header.
 pub(crate) fn header_value(claims: &Json, name: &str) -> Option<String> {
-    let text = match if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }? {
+    let text = match claim(claims, name)? {
         Json::Null => return None,
         Json::String(text) => text.clone(),
         other => other.to_string(),

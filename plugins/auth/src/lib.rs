@@ -3,20 +3,21 @@
 //! Who was authenticated is the request's *consumer*: later filters and the access log know it, the upstream sees it in
 //! `x-consumer`. That header, and every header that claims are copied to, is removed from what clients send, always. Everybody
 //! else is answered 401. Tokens are looked for first, then Basic, then API keys; the first credential that is there
-//! decides, so a wrong one is never overlooked.
+//! decides, so a wrong one is never overlooked. Who is known but may not pass (`allow`, `require`) is answered 403.
 //!
 //! ```json
 //! { "api_keys": { "alice": "${ALICE_KEY}" } }
 //! ```
 //! ```json
 //! { "jwt": { "jwks": { "upstream": "idp", "path": "/keys" }, "issuer": "https://idp.example", "audience": "orders",
-//!            "claims_to_headers": { "email": "x-user-email" } } }
+//!            "claims_to_headers": { "email": "x-user-email" }, "require": { "scope": { "contains": "orders:read" } } } }
 //! ```
 
 mod config;
 mod credential;
 mod jwks;
 mod jwt;
+mod require;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -29,10 +30,15 @@ pub use config::{AuthConfig, BasicConfig, JwksConfig, JwtConfig, KeyConfig};
 use credential::Ambiguous;
 pub use credential::Place;
 use jwt::{Issuer, Refusal, header_value};
+pub use require::{Condition, Test};
 use secrets::{ApiKeys, Users};
 
 /// The header that tells the upstream who was authenticated.
 const CONSUMER: &str = "x-consumer";
+/// Why a good token is not let through: its claims.
+const NOT_PERMITTED: Refusal = "not_permitted";
+/// Why a consumer is not let through.
+const NOT_ALLOWED: Refusal = "not_allowed";
 /// Shortest time between two fetches of a key set.
 const MIN_REFRESH: Duration = Duration::from_secs(10);
 /// How often the timer of a filter without key sets looks at nothing.
@@ -91,6 +97,10 @@ impl Filter for Auth {
             Ok(None) => return Ok(()),
             Err(refusal) => return Err(self.refuse(refusal).into()),
         };
+        let is_allowed = |names: &Vec<String>| consumer.as_ref().is_some_and(|consumer| names.contains(consumer));
+        if !self.config.allow.as_ref().is_none_or(is_allowed) {
+            return Err(self.forbid(NOT_ALLOWED).into());
+        }
         if !self.config.forward_credentials {
             let basic = self.users.iter().map(|_| &Place::Bearer);
             self.token_from.iter().chain(&self.config.api_key_from).chain(basic).for_each(|place| place.strip(req));
@@ -120,6 +130,7 @@ impl Auth {
         let users = config.basic.as_ref().map(|basic| Users::new(&basic.users)).transpose()?;
         let jwt = config.jwt.take().into_iter().flatten();
         let issuers = jwt.map(Issuer::new).collect::<Result<Vec<_>, _>>()?;
+        check_allowed(&config, !issuers.is_empty())?;
         let mut token_from = Vec::new();
         let (mut refresh, mut identity) = (NEVER, vec![CONSUMER.to_owned()]);
         for issuer in &issuers {
@@ -211,8 +222,9 @@ impl Auth {
         let mut refusal = "issuer";
         for issuer in &self.issuers {
             match issuer.claims(text) {
-                Ok(claims) => return Ok(identity(issuer, &claims)),
-                Err(other) if refusal != "unknown_key" => refusal = other,
+                Ok(claims) if issuer.permits(&claims) => return Ok(identity(issuer, &claims)),
+                Ok(_) => refusal = NOT_PERMITTED,
+                Err(other) if !["unknown_key", NOT_PERMITTED].contains(&refusal) => refusal = other,
                 Err(_) => {}
             }
         }
@@ -227,6 +239,9 @@ impl Auth {
     }
 
     fn refuse(&self, reason: Refusal) -> Reply {
+        if reason == NOT_PERMITTED {
+            return self.forbid(reason);
+        }
         counter!("denied", reason = reason).inc();
         // The client learns about its clock, but not how close a forged token came.
         let (detail, is_token) = match reason {
@@ -248,6 +263,34 @@ impl Auth {
             reply = reply.header("www-authenticate", format!("{challenge}{error}"));
         }
         reply
+    }
+
+    /// Who is known, but may not pass.
+    fn forbid(&self, reason: Refusal) -> Reply {
+        counter!("denied", reason = reason).inc();
+        let reply = Reply::problem(403, "Forbidden", "This is not allowed with this credential.").details(reason);
+        match self.challenges.iter().find(|challenge| reason == NOT_PERMITTED && challenge.starts_with("Bearer")) {
+            // RFC 6750 §3.1
+            Some(bearer) => reply.header("www-authenticate", format!("{bearer}, error=\"insufficient_scope\"")),
+            None => reply,
+        }
+    }
+}
+
+/// What `allow` names could pass at all.
+fn check_allowed(config: &AuthConfig, has_issuers: bool) -> Result<(), String> {
+    let Some(allow) = &config.allow else { return Ok(()) };
+    if allow.is_empty() {
+        return Err("allow: nobody could pass; leave it out to allow all".to_owned());
+    }
+    if config.optional {
+        return Err("allow: with \"optional\", who may not pass could leave the credential out".to_owned());
+    }
+    let is_user = |name: &String| config.basic.as_ref().is_some_and(|basic| basic.users.contains_key(name));
+    let is_known = |name: &&String| has_issuers || config.api_keys.contains_key(*name) || is_user(name);
+    match allow.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(format!("allow: nobody is called {name:?}")),
+        None => Ok(()),
     }
 }
 

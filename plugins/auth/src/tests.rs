@@ -1,5 +1,6 @@
 //! The filter through its harness: every option.
 
+mod allowed;
 mod forged;
 mod remote;
 pub(crate) mod tokens;

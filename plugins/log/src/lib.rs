@@ -39,7 +39,7 @@ pub struct LogConfig {
     /// Response headers that are logged too.
     #[config(default)]
     pub response_headers: Vec<String>,
-    /// Share of the requests that is logged, 0 to 1, chosen by the request's id.
+    /// Share of the requests that is logged, 0 to 1, chosen by the request's id and its arrival.
     #[config(default = 1.0)]
     pub sample: f64,
     /// Only these statuses: "404", or classes: "5xx".
@@ -95,7 +95,7 @@ impl Filter for Log {
     }
 
     fn done(&self, end: &End) {
-        if self.is_listed(end) && (self.sample >= 1.0 || place(&end.request().id()) < self.sample) {
+        if self.is_listed(end) && (self.sample >= 1.0 || place(end) < self.sample) {
             let mut known = end.properties(&self.facts);
             print_line(&self.format.line(|field, place| match field {
                 Field::Fact(fact) => self.fact(end, fact, known.next().flatten(), place),
@@ -180,13 +180,14 @@ fn statuses(text: &str) -> Result<RangeInclusive<u16>> {
     range.ok_or_else(|| fault!("only: {text:?} is neither a class (\"5xx\") nor a status (\"404\")"))
 }
 
-/// A request's place between 0 and 1, the same wherever it is logged: its id, hashed. In a host without request ids the clock
-/// tells requests apart.
-fn place(request_id: &str) -> f64 {
+/// A request's place between 0 and 1, the same in all filters: its id, and the nanosecond of its arrival, hashed. A client may choose
+/// the id, but not the nanosecond, and so not whether it is logged. In a host that does not tell, the clock stands in for it.
+fn place(end: &End) -> f64 {
     let mut hash = DefaultHasher::new();
-    match request_id {
-        "" => hash.write(format!("{:?}", now()).as_bytes()),
-        id => hash.write(id.as_bytes()),
+    hash.write(end.request().id().as_bytes());
+    match end.property(&["request", "time"]) {
+        Some(nanos) => hash.write(&nanos),
+        None => hash.write(format!("{:?}", now()).as_bytes()),
     }
     let upper = u32::try_from(hash.finish() >> 32).unwrap_or(u32::MAX);
     f64::from(upper) / (f64::from(u32::MAX) + 1.0)

@@ -98,13 +98,18 @@ fn a_template_stays_on_its_line_too() {
 }
 
 #[test]
-fn a_sample_takes_always_the_same_requests() {
-    let of = |share: f64| {
-        let harness = log(json!({"sample": share, "template": "{request_id}"}));
-        (0..100).flat_map(|_| answer(&harness, 200).printed().to_vec()).collect::<Vec<_>>()
+fn a_sample_takes_always_the_same_requests_and_no_client_chooses_which() {
+    // All with the same id, as a client can send it.
+    let is_logged = |share: f64, arrival: u64| {
+        let harness = log(json!({"sample": share})).property(&["request", "time"], arrival.to_le_bytes());
+        !answer(&harness, 200).printed().is_empty()
     };
-    assert_eq!(of(0.3), of(0.3));
-    assert!(of(0.3).iter().all(|id| of(0.6).contains(id)));
+    let of = |share: f64| (0..100).filter(|arrival| is_logged(share, *arrival)).collect::<Vec<_>>();
+    let some = of(0.5);
+    assert!((25..75).contains(&some.len()), "{some:?}");
+    assert_eq!(of(0.5), some);
+    let more = of(0.8);
+    assert!(some.iter().all(|arrival| more.contains(arrival)));
 }
 
 #[test]

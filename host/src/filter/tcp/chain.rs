@@ -301,7 +301,11 @@ impl TcpChain {
             }
             OnError::Closed => {
                 // Ended after a swap: the operator asked for it, so the reason says more than the kind.
-                let why = if fault.kind == FaultKind::Ended { &*fault.detail } else { fault.kind.as_str() };
+                let why = match fault.kind {
+                    FaultKind::Ended => &*fault.detail,
+                    FaultKind::Neighbour => "trap of another connection",
+                    kind => kind.as_str(),
+                };
                 self.connection.stop_with(TcpStop::Fault(format!("{}: {why}", source.name())));
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Event, Running};
 use crate::filter::{Fault, FaultKind};
+use crate::wasm::breaker::Death;
 use crate::wasm::host_state::{Effective, Stream};
 use crate::wasm::limits::{DONE_LIMIT, DONE_PENDING};
 use crate::wasm::roots::Root;
@@ -18,7 +19,7 @@ impl Running {
     }
     /// Ends a stream as soon as the instance is idle, from where no guest code may run (a drop).
     pub(in crate::wasm) fn finish_later(&self, stream: Rc<Stream>) {
-        if self.fault.borrow().is_none() {
+        if self.death.borrow().is_none() {
             self.events.borrow_mut().push_back(Event::Finish(stream));
         }
     }
@@ -73,7 +74,7 @@ impl Running {
         let deleted = logged.and_then(|()| self.delete(context));
         self.open.set(self.open.get().saturating_sub(1));
         if deleted.is_ok() {
-            self.served.set(true);
+            stream.root.spec.ledger.stream_served();
             self.end_when_idle();
         }
     }
@@ -103,10 +104,9 @@ impl Running {
         self.deliver();
         if self.open.get() > 0 {
             timers::later(self, deadline, |running| {
-                running.end(Some(Fault {
-                    kind: FaultKind::Ended,
-                    detail: Rc::from("still in use at the end of its drain"),
-                }));
+                let detail = Rc::from("still in use at the end of its drain");
+                let fault = Fault { kind: FaultKind::Ended, detail };
+                running.end(Some(Death { fault, in_stream: false }));
             });
         }
         self.end_when_idle();
@@ -119,16 +119,16 @@ impl Running {
             }
         }
     }
-    /// Drops the instance; `fault` is what its streams find.
-    pub(super) fn end(&self, fault: Option<Fault>) {
+    /// Drops the instance; `death` is what its streams find.
+    pub(super) fn end(&self, death: Option<Death>) {
         let Some(mut instance) = self.instance.borrow_mut().take() else { return };
         for root in self.roots.iter() {
             root.silence();
             root.spec.ledger.root_ended();
         }
         self.ending.borrow_mut().clear();
-        let fault = fault.unwrap_or_else(|| self.dead());
-        *self.fault.borrow_mut() = Some(fault);
+        let death = death.unwrap_or_else(|| Death { fault: self.dead(), in_stream: false });
+        *self.death.borrow_mut() = Some(death);
         let streams = std::mem::take(&mut instance.host().streams);
         drop(instance);
         self.account(0);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
+use super::breaker::Death;
 use super::callouts::{self, Incoming};
 use super::exports::Exports;
 use super::host_state::{Effective, HostState, Left, Purpose, Stream, Subject};
@@ -36,7 +37,8 @@ pub(super) struct Running {
     roots: Rc<Roots>,
     /// Nothing once it has ended. Borrowed while a callback runs.
     instance: RefCell<Option<Instance>>,
-    fault: RefCell<Option<Fault>>,
+    /// Why it ended.
+    death: RefCell<Option<Death>>,
     events: RefCell<VecDeque<Event>>,
     delivering: Cell<bool>,
     /// Streams whose context exists.
@@ -47,8 +49,6 @@ pub(super) struct Running {
     /// The root contexts have been asked whether they are done.
     closing: Cell<bool>,
     memory: Cell<usize>,
-    /// A stream has been served to its end.
-    served: Cell<bool>,
 }
 
 impl Running {
@@ -60,7 +60,7 @@ impl Running {
         let running = Rc::new(Self {
             roots: Rc::clone(roots),
             instance: RefCell::default(),
-            fault: RefCell::default(),
+            death: RefCell::default(),
             events: RefCell::default(),
             delivering: Cell::new(false),
             open: Cell::new(0),
@@ -68,7 +68,6 @@ impl Running {
             retiring: Cell::new(false),
             closing: Cell::new(false),
             memory: Cell::new(0),
-            served: Cell::new(false),
         });
         let host = HostState::new(Rc::clone(roots), Arc::clone(services), Purpose::Serve, Rc::downgrade(&running));
         let mut instance = Instance::start(host).map_err(|failed| not_started(roots, failed))?;
@@ -82,12 +81,20 @@ impl Running {
         Ok(running)
     }
     /// Why it ended, if it did.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        self.fault.borrow().clone()
+    pub(super) fn death(&self) -> Option<Death> {
+        self.death.borrow().clone()
     }
-    /// Whether it has served a stream to its end.
-    pub(super) fn has_served(&self) -> bool {
-        self.served.get()
+    /// The same as told to streams whose own callback it was not.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let Death { fault, in_stream } = self.death()?;
+        let kind = match fault.kind {
+            FaultKind::Trap | FaultKind::Deadline | FaultKind::Memory | FaultKind::Abi if in_stream => {
+                FaultKind::Neighbour
+            }
+            FaultKind::Trap | FaultKind::Deadline | FaultKind::Memory | FaultKind::Abi => FaultKind::Background,
+            kind => kind,
+        };
+        Some(Fault { kind, ..fault })
     }
     /// Creates a stream context of the root context at that place.
     ///
@@ -102,7 +109,7 @@ impl Running {
         };
         let Some(stream) = stream else {
             let fault = Fault { kind: FaultKind::Ended, detail: Rc::from("the instance has no context ids left") };
-            self.end(Some(fault.clone()));
+            self.end(Some(Death { fault: fault.clone(), in_stream: false }));
             return Err(fault);
         };
         self.open.set(self.open.get() + 1);
@@ -123,12 +130,14 @@ impl Running {
         run: impl FnOnce(&Exports, &mut Store<HostState>) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
         let called = context.clone();
-        let (outcome, left) = {
+        let (outcome, left, in_stream) = {
             let mut slot = self.instance.try_borrow_mut().map_err(|_| busy())?;
             let instance = slot.as_mut().ok_or_else(|| self.dead())?;
             let outcome = instance.call(context, callback, run);
-            self.account(instance.host().memory_limit.size());
-            (outcome, instance.take_left())
+            let host = instance.host();
+            self.account(host.memory_limit.size());
+            let in_stream = called.stream().is_some() || host.acted_for_stream;
+            (outcome, instance.take_left(), in_stream)
         };
         match outcome {
             Ok(value) => {
@@ -147,7 +156,7 @@ impl Running {
                     "Filter faulted."
                 );
                 spec.ledger.trap(&fault, called.stream().map(|stream| stream.name()));
-                self.end(Some(fault.clone()));
+                self.end(Some(Death { fault: fault.clone(), in_stream }));
                 Err(fault)
             }
         }
@@ -186,7 +195,7 @@ impl Running {
     }
     /// Delivers an event, or keeps it while a callback runs.
     fn event(self: &Rc<Self>, event: Event) {
-        if self.fault.borrow().is_some() {
+        if self.death.borrow().is_some() {
             return;
         }
         self.events.borrow_mut().push_back(event);
@@ -202,7 +211,7 @@ impl Running {
             let event = self.events.borrow_mut().pop_front();
             match event {
                 // A fault has ended the instance; what waits is for nobody.
-                Some(_) if self.fault.borrow().is_some() => {}
+                Some(_) if self.death.borrow().is_some() => {}
                 Some(Event::Finish(stream)) => self.finish(&stream),
                 Some(Event::Answer(token, incoming)) => self.deliver_answer(token, incoming),
                 Some(Event::Tick(root)) => self.deliver_tick(root),
