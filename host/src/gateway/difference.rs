@@ -45,10 +45,11 @@ fn own_words(route: &Route) -> String {
     format!("{:?}", Route { filters: Vec::new(), ..route.clone() })
 }
 
+/// A filter's entry with what it became.
+type Used<'a> = (&'a FilterEntry, &'a Arc<FilterSpec>);
+
 /// The place in the file, and the plugin's version, aside.
-fn is_same_filter(
-    ((old_entry, old), (new_entry, new)): ((&FilterEntry, &Arc<FilterSpec>), (&FilterEntry, &Arc<FilterSpec>)),
-) -> bool {
+fn is_same_filter(((old_entry, old), (new_entry, new)): (Used<'_>, Used<'_>)) -> bool {
     let when = |entry: &FilterEntry| format!("{:?}", entry.when);
     (&old.name, &old.config, &old.upstreams) == (&new.name, &new.config, &new.upstreams)
         && (old.on_error, old.deadline, old.memory) == (new.on_error, new.deadline, new.memory)
