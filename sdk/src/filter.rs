@@ -59,6 +59,10 @@ pub trait Filter: Sized + 'static {
     }
 }
 
+/// Says to the compiler that a filter is in use where no module is made, for `#[filter]`.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn in_use<F: Filter>() {}
+
 /// A call of one of the author's functions: over, or to be polled.
 pub enum Phase {
     /// It ran to its end.

@@ -117,6 +117,8 @@ pub mod __private {
     pub use crate::config::period;
     #[cfg(target_arch = "wasm32")]
     pub use crate::entry::register;
+    #[cfg(not(target_arch = "wasm32"))]
+    pub use crate::filter::in_use;
     pub use crate::filter::{Callbacks, Phase};
     pub use crate::log::log_at;
     pub use crate::metrics::{counter, gauge, histogram};

@@ -1,5 +1,7 @@
 //! The admin API as operators use it: what is in force, and the changes that may be asked for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::client::Call;
@@ -37,6 +39,24 @@ async fn the_configuration_in_force_is_shown_in_full_and_without_secrets() {
     config["routes"][0]["timeout"] = json!("7s");
     gateway.reload(&config).await;
     assert_eq!(gateway.admin_get("/api/v1/config").await.json()["routes"][0]["timeout"], "7s");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_shown_as_it_is_in_force_and_named() {
+    let mut config = config("http://127.0.0.1:9");
+    config["limits"] = json!({ "workers": 1 });
+    let gateway = Site::new(&config).plugin("version", version_guest(1)).start().await;
+    let shown = gateway.admin_get("/api/v1/config").await.json();
+    let named = async || gateway.admin_get("/api/v1/generation").await.json()["restart_needed"].clone();
+    assert_eq!((&shown["limits"]["workers"], named().await), (&json!(1), json!([])));
+    let address = shown["admin"]["address"].clone();
+    config["limits"] = json!({ "workers": 2, "connections": 77 });
+    config["admin"] = json!({ "address": "127.0.0.2:0" });
+    gateway.reload(&config).await;
+    let shown = gateway.admin_get("/api/v1/config").await.json();
+    let limits = &shown["limits"];
+    assert_eq!((&limits["workers"], &limits["connections"]), (&json!(1), &json!(77)));
+    assert_eq!((&shown["admin"]["address"], named().await), (&address, json!(["admin.address", "limits.workers"])));
 }
 
 #[tokio::test]
@@ -185,4 +205,56 @@ async fn a_web_page_changes_nothing() {
     let call = Call::new(gateway.admin(), Method::POST, "/api/v1/reload").header("sec-fetch-site", "none");
     call.send().await.expect(200);
     wait::eventually("it serves", || async { version(&gateway).await == "1" }).await;
+}
+
+/// The rows of the tables of a document, as their cells.
+fn rows(text: &str) -> impl Iterator<Item = Vec<String>> {
+    let row = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    text.lines().filter(|line| line.starts_with("| `")).map(row)
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_document_with_its_type_and_labels_and_no_other() {
+    let origin = Origin::text("ok").await;
+    let mut config = config(&origin.url());
+    config["listeners"] =
+        json!([{ "address": "127.0.0.1:0" }, { "address": "127.0.0.2:0", "tcp": { "upstream": "origin" } }]);
+    let gateway = Site::new(&config).plugin("version", version_guest(1)).start().await;
+    gateway.get("/").await.expect(200);
+    let page = gateway.admin_get("/metrics").await.expect(200).text();
+    let families: BTreeMap<String, String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    let document = include_str!("../../host/src/observe/README.md");
+    let rows: BTreeMap<String, (String, String)> = rows(document)
+        .filter(|row| row[0].starts_with("sluicegate_") && !row[0].ends_with("PLUGIN_NAME"))
+        .map(|row| (row[0].clone(), (row[1].clone(), row[2].clone())))
+        .collect();
+    let told: BTreeMap<String, String> = rows.iter().map(|(name, (kind, _))| (name.clone(), kind.clone())).collect();
+    assert_eq!(families, told, "the families of the page, then those of the document");
+    for sample in page.lines().filter(|line| line.starts_with("sluicegate_")) {
+        let (name, labels) = sample.split_once('{').unwrap_or((sample.split(' ').next().unwrap(), ""));
+        let family = ["_total", "_bucket", "_sum", "_count"].iter().filter_map(|suffix| name.strip_suffix(suffix));
+        let family = family.chain([name]).find(|family| rows.contains_key(*family)).unwrap_or(name);
+        let labels: BTreeSet<&str> = labels.split("\",").filter_map(|pair| Some(pair.split_once("=\"")?.0)).collect();
+        let labels: BTreeSet<&str> = labels.into_iter().filter(|label| *label != "le").collect();
+        let told: BTreeSet<&str> = rows[family].1.split(", ").filter(|label| !label.is_empty()).collect();
+        assert_eq!(labels, told, "{sample}");
+    }
+}
+
+#[tokio::test]
+async fn every_path_is_in_the_document() {
+    let gateway = start(&Origin::text("ok").await).await;
+    let answer = gateway.admin_get("/no/such/path").await.expect(404).json();
+    let document: BTreeSet<String> = rows(include_str!("../../host/src/observe/README.md"))
+        .filter_map(|row| Some(row[0].split_once(' ')?.1.to_owned()))
+        .collect();
+    let paths: BTreeSet<String> =
+        answer["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap().to_owned()).collect();
+    assert_eq!(paths, document);
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use sluicegate_tests::site::Output;
+use sluicegate_tests::tls::Authority;
 use sluicegate_tests::{Gateway, Origin, Site, guests::digest, one_route, wat::version_guest};
+
+use crate::tls::{pairs, put};
 
 /// A configuration with rivals, conditions, secrets, shares, a redirect and an answer.
 fn config() -> Value {
@@ -172,4 +175,34 @@ async fn a_request_is_explained_for_the_listener_that_it_comes_to() {
     assert_eq!(ask(&["--listener", "127.0.0.2:8443"]).1["route"], "all");
     let (code, _, stderr) = ask(&["--listener", "intern"]);
     assert!(code > 1 && stderr.contains("unknown listener \"intern\"; did you mean \"internal\"?"), "{code} {stderr}");
+}
+
+#[test]
+fn scheme_and_port_of_the_url_choose_the_listener_and_what_is_not_clear_is_said() {
+    let mut config = config();
+    let tls = json!({ "certificates": pairs(&["a"]) });
+    config["listeners"] = json!([
+        { "name": "plain", "address": "127.0.0.1:18080" },
+        { "name": "other", "address": "127.0.0.1:18081" },
+        { "name": "secure", "address": "127.0.0.1:18443", "tls": tls },
+    ]);
+    let site = Site::new(&config).plugin("version", version_guest(1)).env("TESTS_SECRET", "s");
+    put(&site, "a", &Authority::new("Test").issue(&["localhost"]));
+    let several = "several listeners fit, and the first is taken: --listener chooses of plain, other";
+    for (method, url, listener, note) in [
+        ("GET", "https://api.example:18443/users", "secure", None),
+        ("GET", "https://api.example/users", "secure", None),
+        ("GET", "http://api.example:18081/users", "other", None),
+        ("GET", "http://api.example/users", "plain", Some(several)),
+        ("get", "https://api.example/", "secure", Some("case counts; did you mean \"GET\"?")),
+    ] {
+        let output = site.run(&["explain", method, url, "-o", "json"]);
+        let told: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("{}", output.text()));
+        assert_eq!(told["request"]["listener"], listener, "{url}");
+        let notes = told["notes"].as_array().unwrap();
+        assert_eq!(notes.len(), usize::from(note.is_some()), "{url}: {told:#}");
+        assert!(note.is_none_or(|note| notes[0].as_str().unwrap().contains(note)), "{url}: {told:#}");
+    }
+    let output = site.run(&["explain", "get", "https://api.example/"]);
+    assert!(output.stdout.contains("note       the method \"get\""), "{}", output.text());
 }

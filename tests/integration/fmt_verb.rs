@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use sluicegate_tests::Site;
 
@@ -56,4 +57,21 @@ fn a_link_stays_one_and_a_broken_file_is_told_and_left_alone() {
     assert!(fs::symlink_metadata(site.config_file()).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(site.folder().join("real.json")).unwrap(), LAID_OUT);
     assert_eq!(fs::read_to_string(site.folder().join("routes.d/a.json")).unwrap(), "{\n  \"routes\": [}");
+}
+
+#[test]
+fn the_configurations_of_this_repository_are_in_the_canonical_layout() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let manifests = fs::read_to_string(root.join("examples/deploy/kubernetes.yaml")).unwrap();
+    let lines = manifests.lines().skip_while(|line| line.trim() != "gateway.json: |").skip(1);
+    let lines = lines.take_while(|line| line.starts_with("    ")).map(|line| &line[4..]);
+    let embedded = lines.fold(String::new(), |text, line| text + line + "\n");
+    for (name, text) in
+        [("gateway.json", fs::read_to_string(root.join("gateway.json")).unwrap()), ("kubernetes.yaml", embedded)]
+    {
+        let site = Site::empty();
+        site.write_text(&text);
+        let output = site.run(&["fmt", "--check"]);
+        assert_eq!((output.code, output.text().as_str()), (0, ""), "{name}");
+    }
 }

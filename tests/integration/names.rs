@@ -116,7 +116,7 @@ async fn every_address_takes_its_turn_and_a_name_gets_no_more_than_its_weight() 
     assert_eq!(target["target"], json!(format!("users.test:{port}")), "{shown}");
     assert_eq!(
         (&target["address"], &target["state"]),
-        (&json!(format!("127.0.0.2:{port}")), &json!("well")),
+        (&json!(format!("127.0.0.2:{port}")), &json!("unchecked")),
         "{shown}"
     );
 }

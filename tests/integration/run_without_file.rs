@@ -45,6 +45,51 @@ async fn everything_goes_to_the_upstream_through_the_plugins_in_order() {
 }
 
 #[tokio::test]
+async fn plugins_may_be_built_in_and_have_a_configuration() {
+    let origin = Origin::echo().await;
+    let site = Site::empty().script();
+    let script = format!(
+        "{}={}",
+        site.plugin_file("script").display(),
+        r#"{"request_headers": [{"set": ["request", "x-by", "script"]}]}"#
+    );
+    let cors = r#"cors={"origins": ["https://app.example"]}"#;
+    let url = origin.url();
+    let arguments = [
+        "run",
+        "--upstream",
+        &url,
+        "--listen",
+        "127.0.0.1:0",
+        "--plugin",
+        "log",
+        "--plugin",
+        cors,
+        "--plugin",
+        &script,
+    ];
+    let gateway = Gateway::start_with(site, &arguments).await;
+    let answer = gateway.request(Method::GET, "/").header("origin", "https://app.example").send().await.expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(origin.last().header("x-by"), "script");
+    let output = fails(
+        Site::empty(),
+        &["run", "--upstream", "http://127.0.0.1:9", "--plugin", "cors={}", "--plugin", "log={", "--plugin", "lgo"],
+    )
+    .await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("--plugin log: expected JSON behind \"=\""), "{}", output.stderr);
+    let output = fails(
+        Site::empty(),
+        &["run", "--upstream", "http://127.0.0.1:9", "--plugin", "cors={}", "--plugin", "lgo={\"a\": 1}"],
+    )
+    .await;
+    for said in ["--plugin cors: ", "origins", "--plugin lgo: ", "did you mean \"log\""] {
+        assert!(output.stderr.contains(said), "{said:?} is not in {}", output.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_a_plugins_file_is_followed() {
     let origin = Origin::text("ok").await;
     let site = Site::empty();

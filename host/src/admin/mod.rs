@@ -179,14 +179,15 @@ fn wrong_method(allowed: &'static str) -> Answer {
     answer
 }
 
-/// Every target with how it is: `well`, `failing` its health checks, or `left_out` for failing requests; and every name with its
-/// addresses.
+/// Every target with how it is: `well` or `failing` by its health checks, `left_out` for failing requests, or `unchecked` when it has
+/// no checks; and every name with its addresses.
 fn upstreams(state: &State) -> Value {
     let target = |report: TargetReport| {
         let how = match (report.failing, report.ejected) {
             (true, _) => "failing",
             (false, true) => "left_out",
-            (false, false) => "well",
+            (false, false) if report.checked => "well",
+            (false, false) => "unchecked",
         };
         json!({ "upstream": &*report.upstream, "target": report.target, "address": report.address, "state": how })
     };

@@ -15,13 +15,13 @@ use crate::gateway::{self, Explanation, Question, StartError};
 pub(super) struct Options {
     /// The request's method.
     method: Method,
-    /// Its URL, or its path: then the host is that of `-H host:`, or else the first listener's address.
+    /// Its URL, or its path: then the host is that of `-H host:`, or else its listener's address.
     #[arg(value_parser = url)]
     url: Uri,
     /// A header of the request; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The listener that it comes to, by its name or address; the first for HTTP without.
+    /// The listener that it comes to, by its name or address; without, the one that scheme and port of the URL tell.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// How the result is written to standard output.
@@ -66,6 +66,9 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 /// For people. Writing to a String cannot fail.
 fn text(explanation: &Explanation) -> String {
     let mut text = String::new();
+    for note in &explanation.notes {
+        writeln!(text, "note       {note}").ok();
+    }
     for (name, value) in explanation.request.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         writeln!(text, "{name:<10} {}", bare(value)).ok();
     }

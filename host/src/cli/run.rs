@@ -1,6 +1,6 @@
 //! `sluicegate run`: serve until a signal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use tracing::error;
@@ -18,9 +18,10 @@ pub(super) struct Options {
     /// Serve without a configuration file: everything goes to this URL.
     #[arg(long, value_name = "URL")]
     pub(super) upstream: Option<String>,
-    /// A filter that every request passes, as a file; may be given several times, in order.
-    #[arg(long = "plugin", value_name = "FILE", requires = "upstream")]
-    plugins: Vec<PathBuf>,
+    /// A filter that every request passes: a file, or the name of a built-in plugin, each with its configuration as in
+    /// 'rate-limit={"limit": 10, "per": "1m", "key": "ip"}', if it has one; may be given several times, in order.
+    #[arg(long = "plugin", value_name = "PLUGIN[=JSON]", requires = "upstream")]
+    plugins: Vec<String>,
     /// Where to listen, with `--upstream`.
     #[arg(long, value_name = "ADDRESS", requires = "upstream", default_value = LISTEN)]
     listen: String,

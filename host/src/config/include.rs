@@ -24,9 +24,23 @@ const PATTERNS: usize = 1000;
 /// How deep files may include others.
 const DEPTH: usize = 8;
 
+/// What only the file has that includes the others: whoever may write an included file shall not open ports, and not decide for all
+/// which plugins run and how much everything may take.
+const FIRST_ONLY: [&str; 4] = ["listeners", "admin", "plugins", "limits"];
+
 /// Hidden names, such as those of Kubernetes' own links in a mounted volume, are not meant by `*`.
 const MATCHING: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// The files of a configuration, as far as they could be read.
+pub(super) struct Gathered {
+    pub(super) source: Source,
+    pub(super) included: Included,
+    /// Files that cannot be read, with the place where they are named.
+    pub(super) problems: Vec<Problem>,
+    /// Patterns that match nothing.
+    pub(super) warnings: Vec<Problem>,
+}
 
 /// What a configuration includes: for whoever watches its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,15 +58,15 @@ pub fn matching(pattern: &str) -> Vec<PathBuf> {
     paths.filter_map(Result::ok).filter(|path| !path.is_dir()).take(FILES + 1).collect()
 }
 
-/// Reads what the source's file includes, and what that includes. Told are files that cannot be read, with the place where they are
-/// named.
-pub(super) fn gather(source: Source, env: &dyn Environment) -> (Source, Included, Vec<Problem>) {
-    let mut gathering =
-        Gathering { source, env, included: Included::default(), seen: BTreeSet::new(), problems: Vec::new() };
+/// Reads what the source's file includes, and what that includes.
+pub(super) fn gather(source: Source, env: &dyn Environment) -> Gathered {
+    let (included, seen) = (Included::default(), BTreeSet::new());
+    let mut gathering = Gathering { source, env, included, seen, problems: Vec::new(), warnings: Vec::new() };
     let first = PathBuf::from(&**gathering.source.name());
     gathering.seen.extend(std::fs::canonicalize(&first).ok());
     gathering.follow(0, &mut vec![first]);
-    (gathering.source, gathering.included, gathering.problems)
+    let Gathering { source, included, problems, warnings, .. } = gathering;
+    Gathered { source, included, problems, warnings }
 }
 
 struct Gathering<'e> {
@@ -62,6 +76,7 @@ struct Gathering<'e> {
     /// Where the files that were read really are.
     seen: BTreeSet<PathBuf>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 /// A pattern and where it stands.
@@ -78,8 +93,13 @@ impl Gathering<'_> {
     fn follow(&mut self, offset: usize, chain: &mut Vec<PathBuf>) {
         for wanted in self.wanted(offset) {
             let files = matching(&wanted.pattern);
-            if files.is_empty() && wanted.is_name {
-                self.refuse(&wanted, "there is no such file".to_owned());
+            match (files.is_empty(), wanted.is_name) {
+                (true, true) => self.refuse(&wanted, "there is no such file".to_owned()),
+                (true, false) => {
+                    let message = "matches no file, so that nothing is included".to_owned();
+                    self.warnings.push(Problem::at(&self.source, wanted.span, &wanted.path, message));
+                }
+                (false, _) => {}
             }
             self.included.patterns.push(wanted.pattern.clone());
             for file in files {
@@ -166,12 +186,13 @@ fn pattern(base_dir: &Path, text: &str) -> (String, bool) {
     (format!("{}/{text}", Pattern::escape(&base_dir.to_string_lossy())), is_name)
 }
 
-/// The files of a source as one tree, whose places are those in the source; nothing when there is nothing in the first.
+/// The files of a source as one tree, whose places are those in the source; nothing when there is nothing in the first. What stands
+/// in an included file and belongs in the first is left out, and told in `problems`.
 ///
 /// # Errors
 /// The first mistake of syntax.
-pub(super) fn tree(source: &Source) -> Result<Option<Value<'_>>, Problems> {
-    let mut whole: Option<Value<'_>> = None;
+pub(super) fn tree<'s>(source: &'s Source, problems: &mut Vec<Problem>) -> Result<Option<Value<'s>>, Problems> {
+    let mut whole: Option<Value<'s>> = None;
     for (index, (offset, text)) in source.texts().enumerate() {
         let parsed = syntax(text).map_err(|error| syntax_problem(source, &error, offset))?;
         let Some(mut value) = parsed else {
@@ -183,19 +204,33 @@ pub(super) fn tree(source: &Source) -> Result<Option<Value<'_>>, Problems> {
         shift(&mut value, offset);
         match &mut whole {
             None => whole = Some(value),
-            Some(whole) => merge(whole, value).map_err(|span| {
-                Problem::at(source, span, "", "expected an object, as in every file of a configuration".to_owned())
-            })?,
+            Some(whole) => {
+                problems.extend(leave_out_misplaced(source, &mut value));
+                merge(whole, value).map_err(|span| {
+                    Problem::at(source, span, "", "expected an object, as in every file of a configuration".to_owned())
+                })?;
+            }
         }
     }
     Ok(whole)
+}
+
+/// Takes out of an included file what belongs in the first; a problem for each.
+fn leave_out_misplaced(source: &Source, value: &mut Value<'_>) -> Vec<Problem> {
+    let Value::Object(object) = value else { return Vec::new() };
+    let misplaced = object.properties.extract_if(.., |property| FIRST_ONLY.contains(&property.name.as_str()));
+    let problem = |property: ObjectProp<'_>| {
+        let message = format!("belongs in {}: an included file has upstreams, filters and routes", source.name());
+        Problem::at(source, property.name.range(), property.name.as_str(), message)
+    };
+    misplaced.map(problem).collect()
 }
 
 /// Puts what is at the top of another file to this; the span of what is no object.
 fn merge<'a>(whole: &mut Value<'a>, other: Value<'a>) -> Result<(), Span> {
     match (whole, other) {
         (Value::Object(whole), Value::Object(other)) => {
-            join(whole, other, &|_| true);
+            join(whole, other);
             Ok(())
         }
         (Value::Object(_), other) => Err(other.range()),
@@ -204,24 +239,18 @@ fn merge<'a>(whole: &mut Value<'a>, other: Value<'a>) -> Result<(), Span> {
     }
 }
 
-/// Puts lists and objects of the same name together, where `together` says so; what else is there twice stays so, and is told when it
-/// is read.
-fn join<'a>(whole: &mut Object<'a>, other: Object<'a>, together: &dyn Fn(&str) -> bool) {
+/// Puts lists and objects of the same name together; what else is there twice stays so, as do names of upstreams, and is told when it is
+/// read.
+fn join<'a>(whole: &mut Object<'a>, other: Object<'a>) {
     for property in other.properties {
-        let key = property.name.as_str().to_owned();
-        if key == "$schema" || key.starts_with("x-") || is_note(&key) {
+        let key = property.name.as_str();
+        if key == "$schema" || key.starts_with("x-") || is_note(key) {
             continue;
         }
-        let earlier = whole.properties.iter().position(|earlier| earlier.name.as_str() == key && together(&key));
-        let Some(earlier) = earlier.and_then(|index| whole.properties.get_mut(index)) else {
-            whole.properties.push(property);
-            continue;
-        };
-        match (&mut earlier.value, property.value) {
-            (Value::Array(earlier), Value::Array(more)) => earlier.elements.extend(more.elements),
-            (Value::Object(earlier), Value::Object(more)) => {
-                join(earlier, more, &|inner| key == "plugins" && matches!(inner, "sha256" | "keys"));
-            }
+        let earlier = whole.properties.iter_mut().find(|earlier| earlier.name.as_str() == key);
+        match (earlier.map(|earlier| &mut earlier.value), property.value) {
+            (Some(Value::Array(earlier)), Value::Array(more)) => earlier.elements.extend(more.elements),
+            (Some(Value::Object(earlier)), Value::Object(more)) => earlier.properties.extend(more.properties),
             (_, value) => whole.properties.push(ObjectProp { value, ..property }),
         }
     }

@@ -10,7 +10,7 @@ use jsonc_parser::ast::Value;
 use jsonc_parser::errors::ParseError;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::include::{self, Included};
+use super::include::{self, Gathered, Included};
 use super::interpolate::{Environment, ProcessEnvironment};
 use super::node::{Document, Node};
 use super::origins::Origins;
@@ -154,11 +154,14 @@ pub fn parse(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment
 }
 
 fn checked(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment) -> Result<Loaded, Box<Refused>> {
-    let (source, included, problems) = include::gather(Source::new(file_name, base_dir, text), env);
+    let Gathered { source, included, mut problems, warnings } =
+        include::gather(Source::new(file_name, base_dir, text), env);
     let refused = |problems: Problems| Box::new(Refused { problems, included: included.clone(), rest: None });
     let source = Arc::new(source);
-    let value = include::tree(&source);
+    let mut misplaced = Vec::new();
+    let value = include::tree(&source, &mut misplaced);
     if !problems.is_empty() {
+        problems.extend(misplaced);
         return Err(refused(problems.into()));
     }
     let Some(value) = value.map_err(refused)? else {
@@ -166,6 +169,8 @@ fn checked(file_name: &str, text: &str, base_dir: &Path, env: &dyn Environment) 
         return Err(refused(Problem::at(&source, Span::new(0, 0), "", message).into()));
     };
     let document = Document::new(&source, env);
+    document.problems.replace(misplaced);
+    document.warnings.replace(warnings);
     let config = check::config(&Node::root(&document, &value));
     let (problems, filters) = (document.problems.take(), document.origins.take());
     let (pins, files, upstreams) = (document.pins.take(), document.files.take(), document.upstreams.take());

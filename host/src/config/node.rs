@@ -129,7 +129,7 @@ impl<'a> Node<'a> {
     pub(super) fn warning_at(&self, span: Span, path: &str, message: String) {
         self.document.warnings.borrow_mut().push(Problem::at(self.document.source, span, path, message));
     }
-    fn expected<T>(&self, what: impl Display) -> Option<T> {
+    pub(super) fn expected<T>(&self, what: impl Display) -> Option<T> {
         self.problem(format!("expected {what}, found {}", kind(self.value)));
         None
     }

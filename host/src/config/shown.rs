@@ -32,7 +32,7 @@ impl Origins {
     #[must_use]
     pub fn shown<'s>(&self, config: &Config, schema_of: impl Fn(&str) -> Option<&'s str>) -> Value {
         // The text was parsed before; it is again, as this is asked for seldom and by people.
-        let tree = include::tree(&self.source).ok().flatten();
+        let tree = include::tree(&self.source, &mut Vec::new()).ok().flatten();
         let mut shown = tree.as_ref().map_or(Value::Null, plain);
         // What it names is shown in its place.
         if let Some(top) = shown.as_object_mut() {
@@ -52,7 +52,7 @@ impl Origins {
                 hide_secrets(filter, schema_of(&entry.plugin));
             }
         }
-        hide_headers(&mut shown);
+        hide_all_headers(&mut shown);
         if let Some(token) = shown.pointer_mut("/admin/token") {
             cover(token);
         }
@@ -152,6 +152,23 @@ fn hide_secrets(filter: &mut Value, schema: Option<&str>) {
     }
     if let Some(vm_config) = filter.get_mut("vm_config") {
         cover(vm_config);
+    }
+}
+
+/// Covers headers that carry credentials, and the secrets of cookies; upstreams may have any name, and name cookies themselves.
+fn hide_all_headers(shown: &mut Value) {
+    for (key, part) in shown.as_object_mut().into_iter().flatten() {
+        if key != "upstreams" {
+            hide_headers(part);
+            continue;
+        }
+        for upstream in part.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            let Some(members) = upstream.as_object_mut() else { continue };
+            members.iter_mut().filter(|(key, _)| *key != "balance").for_each(|(_, member)| hide_headers(member));
+            if let Some(secret) = upstream.pointer_mut("/balance/cookie/secret") {
+                cover(secret);
+            }
+        }
     }
 }
 

@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::{Value, json};
 
+use super::entrance::{entrance, name_of};
 use super::generation::{Builder, Generation, Origin};
 use super::show::action;
 use super::{StartError, short};
 use crate::address::Address;
-use crate::config::{Action, FilterEntry, Listener, Route, Upstream, closest};
+use crate::config::{Action, Config, FilterEntry, Listener, Route, Upstream};
 use crate::proxy::{self, Asked, BadRequest, Normal, ProxyError};
 use crate::route::{RequestView, path, refuse::Refusal};
 use crate::wasm::{Engine, FilterSpec};
@@ -23,16 +23,18 @@ use crate::wasm::{Engine, FilterSpec};
 pub struct Question {
     /// Its method.
     pub method: Method,
-    /// Its URL; without a host, that of the first listener is taken.
+    /// Its URL; without a host, that of its listener is taken.
     pub url: Uri,
     /// Its headers; a `host` among them goes before the URL's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Name or address of the listener that it comes to; the first for HTTP without.
+    /// Name or address of the listener that it comes to; without, what scheme and port of the URL tell.
     pub listener: Option<String>,
 }
 
 /// What would happen to it.
 pub struct Explanation {
+    /// What was not clear about the question.
+    pub notes: Vec<String>,
     /// Method, host, path and query as routing sees them.
     pub request: Value,
     /// Why it is answered before routing: status and reason.
@@ -93,6 +95,7 @@ impl Explanation {
         };
         let refused = self.refused.as_ref().map(|(status, reason)| json!({ "status": status, "reason": reason }));
         json!({
+            "notes": self.notes,
             "request": self.request,
             "refused": refused,
             "route": self.route(),
@@ -111,19 +114,24 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartErr
     let engine = Engine::new().map_err(anyhow::Error::from)?;
     let mut builder = Builder::new(Origin::File(path.to_owned()), engine, Arc::default(), Arc::default())?;
     let generation = builder.build(None)?;
-    let listener = listener(&generation, question.listener.as_deref())?;
+    let (listener, note) = entrance(&generation.config, question.listener.as_deref(), &question.url)?;
+    let notes = note.into_iter().chain(lower_case(&question.method, &generation.config)).collect();
+    Ok(Explanation { notes, ..of(&generation, listener, question) })
+}
+
+fn of(generation: &Generation, listener: &Listener, question: &Question) -> Explanation {
     let parts = head(listener, question);
     let checked = proxy::checked(&parts, &generation.config.limits);
     let authority = match checked {
         Ok(authority) => authority,
-        Err(error) => return Ok(refused(&parts, &error)),
+        Err(error) => return refused(&parts, &error),
     };
     let normal = match Normal::new(&parts, &authority) {
         Ok(normal) => normal,
-        Err(error) => return Ok(refused(&parts, &error.into())),
+        Err(error) => return refused(&parts, &error.into()),
     };
     let asked = Exchange {
-        generation: &generation,
+        generation,
         shown: generation.shown(),
         listener,
         secure: is_secure(listener, &question.url),
@@ -132,7 +140,16 @@ pub fn explain(path: &Path, question: &Question) -> Result<Explanation, StartErr
         view: normal.view(&parts, &listener.address),
         path: &normal.path,
     };
-    Ok(asked.explain())
+    asked.explain()
+}
+
+/// Methods are told apart by case (RFC 9110 §9.1), which nobody thinks of who writes `get`.
+fn lower_case(method: &Method, config: &Config) -> Option<String> {
+    let upper = method.as_str().to_ascii_uppercase();
+    let known = config.routes.iter().any(|route| route.matches.methods.contains(method));
+    let note =
+        || format!("the method \"{method}\" is none that a route names, as case counts; did you mean \"{upper}\"?");
+    (upper != method.as_str() && !known).then(note)
 }
 
 /// The request's head as a client would send it.
@@ -164,24 +181,6 @@ fn host_of(address: &Address) -> String {
     }
 }
 
-/// The listener for HTTP of that name or address, or the first one.
-fn listener<'a>(generation: &'a Generation, asked: Option<&str>) -> anyhow::Result<&'a Listener> {
-    let mut http = generation.config.listeners.iter().filter(|listener| listener.tcp.is_none());
-    let Some(asked) = asked else { return http.next().context("there is no listener for HTTP") };
-    let names: Vec<String> = http.clone().map(name_of).collect();
-    let found = http.find(|listener| name_of(listener) == asked || listener.address.to_string() == asked);
-    found.with_context(|| {
-        let meant = closest(asked, names.iter().map(String::as_str));
-        let meant = meant.map(|meant| format!("; did you mean \"{meant}\"?")).unwrap_or_default();
-        format!("unknown listener \"{asked}\"{meant}")
-    })
-}
-
-/// How people call it.
-fn name_of(listener: &Listener) -> String {
-    listener.name.as_deref().map_or_else(|| listener.address.to_string(), str::to_owned)
-}
-
 fn is_secure(listener: &Listener, url: &Uri) -> bool {
     match url.scheme() {
         Some(scheme) => *scheme == Scheme::HTTPS,
@@ -196,6 +195,7 @@ fn refused(parts: &Parts, error: &ProxyError) -> Explanation {
     };
     let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
     Explanation {
+        notes: Vec::new(),
         request: json!({ "method": parts.method.as_str(), "target": parts.uri.to_string() }),
         refused: Some((error.status().as_u16(), format!("{error}{detail}"))),
         routes: Vec::new(),
@@ -231,6 +231,7 @@ impl Exchange<'_> {
             filters.extend(own.map(|(filter, shown)| self.step(filter, shown)));
         }
         Explanation {
+            notes: Vec::new(),
             request: json!({
                 "method": self.view.method.as_str(),
                 "host": self.view.host,

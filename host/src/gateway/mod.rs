@@ -7,6 +7,8 @@
 mod callouts;
 mod catalogue;
 mod control;
+mod difference;
+mod entrance;
 mod entries;
 mod explain;
 mod generation;

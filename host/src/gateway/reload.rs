@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::Result;
 use tracing::{error, info, warn};
 
+use super::difference::Difference;
 use super::generation::{Builder, Change, Generation};
 use super::short;
 use super::sockets::Listening;
-use super::status::GatewayStatus;
+use super::status::{AtStart, GatewayStatus};
 use super::worker::{Adoption, Workers};
-use crate::config::{Config, Problem, Problems};
+use crate::config::{Problem, Problems};
 use crate::observe::{GatewayLedger, SwapResult};
 use crate::wasm::{FilterSpec, Plugin};
 
@@ -40,11 +41,20 @@ impl Reloader {
     /// # Errors
     /// Everything that is wrong; it has been logged.
     pub(super) fn reload(&mut self) -> Result<u64, Problems> {
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), Arc::clone(&self.current));
         match self.renew() {
             Ok(()) => {
-                let generation = self.current.number;
-                info!(generation, milliseconds = milliseconds(started.elapsed()), "Configuration in force.");
+                let (generation, milliseconds) = (self.current.number, milliseconds(started.elapsed()));
+                let Difference { added, removed, changed } = Difference::between(&before, &self.current);
+                info!(
+                    generation,
+                    milliseconds,
+                    routes = self.current.config.routes.len(),
+                    routes_added = added,
+                    routes_removed = removed,
+                    routes_changed = changed,
+                    "Configuration in force."
+                );
                 // Only now, when the new version serves already.
                 self.builder.library.keep_compiled();
                 Ok(generation)
@@ -74,15 +84,14 @@ impl Reloader {
             info!(url, "Listening.");
         }
         let (old, new) = (&self.current.config, &generation.config);
-        let at_start = |config: &Config| (config.admin.as_ref().map(|admin| admin.address), config.limits.workers);
-        if at_start(old) != at_start(new) {
+        if AtStart::of(old) != AtStart::of(new) {
             warn!("Changes of \"admin.address\" and \"limits.workers\" need a restart.");
         }
         for warning in &generation.tls.warnings {
             warn!(warning, "A certificate needs attention.");
         }
         for warning in &generation.warnings {
-            warn!(%warning, "Something in the configuration has no effect.");
+            warn!(%warning, "The configuration may not do what was meant.");
         }
         self.report(&generation, &adopted);
         for (name, new) in &generation.plugins {

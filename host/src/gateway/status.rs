@@ -1,5 +1,6 @@
 //! What the admin API tells of the gateway as a whole.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::generation::Generation;
 use crate::admin::{Access, Status};
+use crate::config::Config;
 use crate::observe::FilterLedger;
 
 /// The current generation and how the last change went.
@@ -16,15 +18,47 @@ pub(super) struct GatewayStatus(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     generation: Option<Arc<Generation>>,
+    /// What holds for as long as the process runs.
+    started: Option<AtStart>,
     loaded_at: u64,
     /// Why the last change was refused; empty after one that was taken.
     refused: Vec<String>,
     draining: bool,
 }
 
+/// What of a configuration is read at the start only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct AtStart {
+    admin: Option<SocketAddr>,
+    workers: usize,
+}
+
+impl AtStart {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { admin: config.admin.as_ref().map(|admin| admin.address), workers: config.limits.workers }
+    }
+
+    /// The keys of a configuration that are not in force yet.
+    fn waiting(self, config: &Config) -> Vec<&'static str> {
+        let now = Self::of(config);
+        let changed = [("admin.address", now.admin != self.admin), ("limits.workers", now.workers != self.workers)];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
+
+    /// Puts into a configuration that is shown what is in force.
+    fn put_in(self, shown: &mut Value) {
+        shown["limits"]["workers"] = self.workers.into();
+        match self.admin {
+            Some(address) => shown["admin"]["address"] = address.to_string().into(),
+            None => drop(shown.as_object_mut().and_then(|members| members.remove("admin"))),
+        }
+    }
+}
+
 impl GatewayStatus {
     pub(super) fn published(&self, generation: &Arc<Generation>) {
         self.change(|inner| {
+            inner.started.get_or_insert(AtStart::of(&generation.config));
             inner.generation = Some(Arc::clone(generation));
             inner.loaded_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
             inner.refused.clear();
@@ -91,6 +125,7 @@ impl Status for GatewayStatus {
                 "loaded_at": inner.loaded_at,
                 "routes": generation.config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(),
                 "plugins": generation.plugins.values().map(plugin).collect::<Vec<_>>(),
+                "restart_needed": inner.started.map(|started| started.waiting(&generation.config)).unwrap_or_default(),
                 "last_change": if inner.refused.is_empty() { "taken" } else { "refused" },
                 "problems": &inner.refused,
             })
@@ -98,8 +133,11 @@ impl Status for GatewayStatus {
     }
 
     fn config(&self) -> Value {
-        let generation = self.read(|inner| inner.generation.clone());
-        generation.map_or(Value::Null, |generation| generation.shown())
+        let (generation, started) = self.read(|inner| (inner.generation.clone(), inner.started));
+        let Some(generation) = generation else { return Value::Null };
+        let mut shown = generation.shown();
+        started.iter().for_each(|started| started.put_in(&mut shown));
+        shown
     }
 
     fn routes(&self) -> Value {

@@ -27,6 +27,9 @@ pub enum LoggingError {
     Twice,
 }
 
+/// What is logged when nothing else is said. The library that watches files warns of directories that are gone, which is no news.
+const USUAL: &str = "info,notify=error";
+
 /// Sends the events of this process to standard error, those that `RUST_LOG` lets through (`info` when unset).
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub fn init(format: Format) -> Result<(), LoggingError> {
 
 fn filter(directives: Option<&str>) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
     let directives = directives.map(str::trim).filter(|directives| !directives.is_empty());
-    EnvFilter::try_new(directives.unwrap_or("info"))
+    EnvFilter::try_new(directives.unwrap_or(USUAL))
 }
 
 /// See <https://no-color.org>.
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn without_directives_the_level_is_info() {
         for unset in [None, Some(""), Some(" ")] {
-            assert_eq!(filter(unset).unwrap().to_string(), "info");
+            assert_eq!(filter(unset).unwrap().to_string(), "notify=error,info");
         }
     }
 

@@ -189,9 +189,9 @@ impl Balancer {
         let upstream = &*self.upstream;
         if target.has_siblings() && target.health().has_failed() {
             // Told before: a name with an address that nobody reaches is nothing that every request should tell of.
-            tracing::debug!(%error, upstream, "Target failed, another one is tried.");
+            tracing::debug!(%error, upstream, "Target failed, another one is tried if there is one.");
         } else {
-            tracing::warn!(%error, upstream, "Target failed, another one is tried.");
+            tracing::warn!(%error, upstream, "Target failed, another one is tried if there is one.");
         }
         if error.is_targets() {
             self.note_failure(target, error);

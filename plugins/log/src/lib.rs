@@ -98,7 +98,7 @@ impl Filter for Log {
         if self.is_listed(end) && (self.sample >= 1.0 || place(end) < self.sample) {
             let mut known = end.properties(&self.facts);
             print_line(&self.format.line(|field, place| match field {
-                Field::Fact(fact) => self.fact(end, fact, known.next().flatten(), place),
+                Field::Fact(fact) => self.fact(end, fact, known.next().flatten().as_ref(), place),
                 Field::RequestHeader { name, .. } => self.header(name, end.request_headers(), place),
                 Field::ResponseHeader { name, .. } => self.header(name, end.response_headers(), place),
             }));
@@ -117,8 +117,7 @@ impl Log {
     }
 
     /// Writes what the host has said of a fact.
-    fn fact(&self, end: &End, fact: &Fact, known: Option<Property>, place: &mut Place<'_>) {
-        let known = known.as_ref();
+    fn fact(&self, end: &End, fact: &Fact, known: Option<&Property>, place: &mut Place<'_>) {
         let number = || known.and_then(Property::number).unwrap_or(0);
         let text = || known.and_then(Property::as_str).unwrap_or_default();
         // Other hosts know the target only as it is in the end.

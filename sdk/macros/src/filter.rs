@@ -249,6 +249,10 @@ fn sections(filter: &Type, manifest: &str) -> TokenStream {
     let length = manifest.len();
     let manifest = proc_macro2::Literal::byte_string(manifest.as_bytes());
     quote! {
+        // Elsewhere nothing but tests makes the filter, which is no reason to call it unused.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() = ::sluicegate_sdk::__private::in_use::<#filter>;
+
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, long_running_const_eval, reason = "exporting a symbol and placing a section are unsafe attributes")]
         const _: () = {

@@ -53,7 +53,7 @@ fn weighted(node: &Node<'_>, upstreams: &UpstreamNames) -> Option<Vec<Weighted>>
 fn redirect(node: &Node<'_>, matches: Option<&Match>) -> Option<Redirect> {
     let mut fields = Fields::of(node)?;
     let status = fields.optional("status").map_or(Some(StatusCode::FOUND), |node| {
-        let status = node.integer(300..=399)?;
+        let status = node.integer(0..=u64::MAX)?;
         let known = u16::try_from(status).ok().filter(|status| matches!(status, 301 | 302 | 303 | 307 | 308));
         if known.is_none() {
             node.problem(format!("expected 301, 302, 303, 307 or 308, found {status}"));

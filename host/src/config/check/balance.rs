@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::uri::PathAndQuery;
 use jsonc_parser::ast::Value;
 
-use super::word;
+use super::{suggest, word};
 use crate::config::balance::{Balance, Ejection, HashKey, HealthCheck, Probe, StickyCookie};
 use crate::config::fields::Fields;
 use crate::config::node::Node;
@@ -29,9 +29,21 @@ const COUNTS: RangeInclusive<u64> = 1..=100;
 /// `"round_robin"`, `"least_request"`, `{"hash": "ip"}`, `{"hash": {"header": "x-user"}}`, `{"hash": {"cookie": "sid"}}`,
 /// `{"cookie": {"name": "gw"}}`
 pub(super) fn balance(node: &Node<'_>) -> Option<Balance> {
+    let form = "\"round_robin\", \"least_request\", {\"hash\": …} or {\"cookie\": …}";
     if matches!(node.value, Value::StringLit(_)) {
-        return word(node, &[("round_robin", 0), ("least_request", 1)])
-            .map(|word| if word == 0 { Balance::RoundRobin } else { Balance::LeastRequest });
+        let text = node.text()?;
+        return match &*text.value {
+            "round_robin" => Some(Balance::RoundRobin),
+            "least_request" => Some(Balance::LeastRequest),
+            _ => {
+                let suggestion = suggest(&text, ["round_robin", "least_request"]);
+                node.problem_suggesting(format!("expected {form}, found {}", text.shown), suggestion);
+                None
+            }
+        };
+    }
+    if !matches!(node.value, Value::Object(_)) {
+        return node.expected(form);
     }
     let mut fields = Fields::of(node)?;
     let kind = fields.one_of(&["hash", "cookie"]);

@@ -85,6 +85,18 @@ pub(super) fn warn_of_listeners(fields: &mut Fields<'_>, node: &Node<'_>, listen
     }
 }
 
+/// Warns of a configuration without routes and filters: nothing in it answers a request. `fields`: the whole configuration, `root`.
+pub(super) fn warn_of_no_routes(root: &Node<'_>, fields: &mut Fields<'_>, listeners: &[Listener]) {
+    if listeners.iter().any(|listener| listener.tcp.is_some()) {
+        return;
+    }
+    let message = "0 routes: every request is answered 404";
+    match fields.optional("routes") {
+        Some(routes) => routes.warning(message),
+        None => root.warning(message),
+    }
+}
+
 /// Whether a value asks for nothing: lists and objects of nothing.
 fn is_empty(node: &Node<'_>) -> bool {
     nothing(node.value)

@@ -71,6 +71,9 @@ pub(super) fn config(root: &Node<'_>) -> Option<Config> {
         && root.document.problems.borrow().is_empty()
     {
         effect::warn_of_listeners(&mut fields, &node, listeners, limits);
+        if routes.as_ref().is_some_and(Vec::is_empty) && global.is_empty() {
+            effect::warn_of_no_routes(root, &mut fields, listeners);
+        }
     }
     fields.finish();
     let (mut upstreams, limits) = (upstreams?, limits?);

@@ -157,7 +157,7 @@ fn url(node: &Node<'_>) -> Option<(Target, Scheme)> {
         "https" => Scheme::Https,
         "tcp" => Scheme::Tcp,
         _ => {
-            node.problem(format!("expected the scheme http, https or tcp, found {}", text.shown));
+            node.problem(format!("expected http://, https://, tcp:// or unix:/, found {}", text.shown));
             return None;
         }
     };

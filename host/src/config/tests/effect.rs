@@ -165,3 +165,12 @@ fn a_filter_whose_condition_its_route_excludes_is_warned_about() {
         warns(&filter(matches, when).replace('§', ""), &[]);
     }
 }
+
+#[test]
+fn a_configuration_in_which_nothing_answers_is_warned_about() {
+    let message = "0 routes: every request is answered 404";
+    warns(r#"§{"listeners": [{"address": "127.0.0.1:0"}]}"#, &[message]);
+    warns(r#"{"listeners": [{"address": "127.0.0.1:0"}], "routes": §[]}"#, &[&format!("routes: {message}")]);
+    warns(&top(r#""filters": [{"use": "cors"}]"#), &[]);
+    warns(&top(r#""routes": [{"respond": {}}]"#), &[]);
+}

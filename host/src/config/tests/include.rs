@@ -60,17 +60,14 @@ fn lists_and_objects_of_all_files_are_put_together_in_order() {
                 "upstreams.json",
                 r#"{"include": ["more/[ab].json"], "upstreams": {"a": {"targets": ["http://127.0.0.1:1"]}}}"#,
             ),
-            (
-                "more/b.json",
-                r#"{"upstreams": {"b": {"targets": ["https://127.0.0.1:1"], "tls": {"ca": "ca.pem"}}}, "limits": {"workers": 2}}"#,
-            ),
+            ("more/b.json", r#"{"upstreams": {"b": {"targets": ["https://127.0.0.1:1"], "tls": {"ca": "ca.pem"}}}}"#),
         ],
     );
     let loaded = load(&files.main()).unwrap();
     let names: Vec<&str> = loaded.config.routes.iter().map(|route| &*route.name).collect();
     assert_eq!(names, ["first", "second", "third"]);
     assert_eq!(loaded.config.upstreams.keys().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((loaded.config.filters.len(), loaded.config.limits.workers), (1, 2));
+    assert_eq!(loaded.config.filters.len(), 1);
     let ca = loaded.config.upstreams["b"].tls.as_ref().unwrap().ca.as_ref().unwrap();
     assert_eq!(ca, &files.0.join("more/ca.pem"), "paths start at the file that they stand in");
     let read: Vec<&Path> = loaded.included.files.iter().map(|file| file.strip_prefix(&files.0).unwrap()).collect();
@@ -78,7 +75,7 @@ fn lists_and_objects_of_all_files_are_put_together_in_order() {
     assert_eq!(read, all.map(Path::new));
     let shown = loaded.origins.shown(&loaded.config, |_| None);
     assert_eq!(shown["routes"][2]["name"], "third");
-    assert_eq!((shown.get("include"), &shown["limits"]["workers"]), (None, &2.into()));
+    assert_eq!(shown.get("include"), None);
 }
 
 #[test]
@@ -88,21 +85,17 @@ fn a_problem_is_told_with_the_file_that_it_stands_in() {
         &[
             ("gateway.json", MAIN),
             ("routes.d/a.json", "{\"routes\": [\n  {\"name\": \"first\", \"upstream\": \"b\"}]}"),
-            ("routes.d/b.json", "{\n\"listen\": 1,\n\"limits\": {\"workers\": 1},\n\"routes\": {}}"),
-            (
-                "upstreams.json",
-                r#"{"upstreams": {"a": {"targets": ["http://127.0.0.1:1"]}}, "limits": {"workers": 2}}"#,
-            ),
+            ("routes.d/b.json", "{\n\"listen\": 1,\n\"routes\": {}}"),
+            ("upstreams.json", r#"{"upstreams": {"a": {"targets": ["http://127.0.0.1:1"]}}}"#),
         ],
     );
     assert_eq!(
         files.problems(),
         [
             r#"routes.d/b.json:2:1: listen: unknown key"#,
-            "routes.d/b.json:4:1: routes: duplicate key; the first is at gateway.json:2:1",
+            "routes.d/b.json:3:1: routes: duplicate key; the first is at gateway.json:2:1",
             r#"routes.d/a.json:2:12: routes[1].name: duplicate route name "first"; the first is at gateway.json:2:21"#,
             r#"routes.d/a.json:2:33: routes[1].upstream: unknown upstream "b"; did you mean "a"?"#,
-            "upstreams.json:1:70: limits.workers: duplicate key; the first is at routes.d/b.json:3:12",
         ]
     );
     files.write(&[("routes.d/a.json", "{\"routes\": [}"), ("routes.d/b.json", "[]")]);
@@ -176,8 +169,51 @@ fn a_file_is_taken_once_however_often_it_is_meant() {
                 r#"{"include": ["a.json", "*a.json", "b.json"], "listeners": [{"address": "127.0.0.1:0"}]}"#,
             ),
             ("a.json", r#"{"filters": [{"use": "log"}]}"#),
-            ("b.json", r#"{"include": ["a.json"], "listeners": []}"#),
+            ("b.json", r#"{"include": ["a.json"]}"#),
         ],
     );
     assert_eq!(load(&files.main()).unwrap().config.filters.len(), 1);
+}
+
+#[test]
+fn what_opens_ports_or_holds_for_everything_is_refused_in_an_included_file() {
+    let files = Files::new(
+        "first-only",
+        &[
+            (
+                "gateway.json",
+                r#"{"include": ["team.json"], "listeners": [{"address": "127.0.0.1:0"}], "plugins": {"dir": "plugins"}}"#,
+            ),
+            (
+                "team.json",
+                "{\"listeners\": [{\"address\": \"0.0.0.0:0\"}],\n\"admin\": 7,\n\"plugins\": {\"keys\": []},\n\"limits\": {},\n\"routes\": [{}]}",
+            ),
+        ],
+    );
+    let main = files.main().display().to_string();
+    let problems = files.problems();
+    for (line, key) in ["listeners", "admin", "plugins", "limits"].iter().enumerate() {
+        let (line, column) = (line + 1, if line == 0 { 2 } else { 1 });
+        let file = main.rsplit('/').next().unwrap_or_default();
+        let expected = format!(
+            "team.json:{line}:{column}: {key}: belongs in {file}: an included file has upstreams, filters and routes"
+        );
+        assert!(problems.contains(&expected), "{expected}\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), 5, "what else is wrong is told with it: {problems:#?}");
+}
+
+#[test]
+fn a_pattern_that_matches_no_file_is_warned_about_where_it_stands() {
+    let files = Files::new(
+        "nothing",
+        &[(
+            "gateway.json",
+            r#"{"include": ["route.d/*.json"], "listeners": [{"address": "127.0.0.1:0"}], "filters": [{"use": "log"}]}"#,
+        )],
+    );
+    let warnings = load(&files.main()).unwrap().warnings;
+    let warnings: Vec<String> = warnings.iter().map(Problem::to_string).collect();
+    let expected = format!("{}:1:14: include[0]: matches no file, so that nothing is included", files.main().display());
+    assert_eq!(warnings, [expected]);
 }

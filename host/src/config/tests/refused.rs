@@ -135,7 +135,7 @@ fn upstreams_are_checked() {
             "users:9001",
             r#"expected a URL such as "http://127.0.0.1:9001", found "users:9001"; did you mean "http://users:9001"?"#,
         ),
-        ("ftp://users", r#"expected the scheme http, https or tcp, found "ftp://users""#),
+        ("ftp://users", r#"expected http://, https://, tcp:// or unix:/, found "ftp://users""#),
         ("unix:app.sock", r#"a Unix socket has an absolute path, such as "unix:/run/app.sock""#),
         ("http://users/v1", r#"a target has no path and no query, found "http://users/v1""#),
         ("http://users:0", r#"not a port: "http://users:0""#),

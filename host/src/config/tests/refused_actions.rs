@@ -39,6 +39,10 @@ fn redirections_are_checked() {
         &[&format!("{lead}.status: expected 301, 302, 303, 307 or 308, found 304")],
     );
     refuses(
+        &actions(r#""redirect": {"port": 1, "status": §200}"#),
+        &[&format!("{lead}.status: expected 301, 302, 303, 307 or 308, found 200")],
+    );
+    refuses(
         &actions(r#""redirect": {"scheme": §"htps"}"#),
         &[&format!(r#"{lead}.scheme: expected "http" or "https", found "htps"; did you mean "https"?"#)],
     );

@@ -14,7 +14,7 @@ fn balancing_is_checked() {
     refuses(
         &upstream(r#""balance": §"least_requests""#),
         &[&format!(
-            r#"{path}: expected "round_robin" or "least_request", found "least_requests"; did you mean "least_request"?"#
+            r#"{path}: expected "round_robin", "least_request", {{"hash": …}} or {{"cookie": …}}, found "least_requests"; did you mean "least_request"?"#
         )],
     );
     refuses(

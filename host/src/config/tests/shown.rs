@@ -87,3 +87,18 @@ fn listeners_and_upstreams_for_tcp_are_shown_without_what_is_about_http() {
     assert_eq!(all["listeners"][0]["tcp"]["idle_timeout"], "1h");
     good(&all.to_string().replace("***", "x"));
 }
+
+#[test]
+fn of_the_cookie_of_sessions_only_the_secret_is_covered() {
+    let target = r#""targets": ["http://127.0.0.1:1"]"#;
+    let text = format!(
+        r#"{{"listeners": [{{"address": "127.0.0.1:0"}}], "routes": [{{"upstreams": {{"cookie": 1, "b": 1}}}}], "upstreams": {{
+            "cookie": {{{target}, "balance": {{"cookie": {{"name": "gw", "ttl": "1h", "secret": "hunter2hunter2hunter2"}}}}}},
+            "b": {{{target}, "balance": {{"hash": {{"cookie": "sid"}}}}}}}}}}"#
+    );
+    let loaded = good(&text);
+    let all = loaded.origins.shown(&loaded.config, |_| None);
+    let cookie = json!({ "name": "gw", "ttl": "1h", "path": "/", "secret": "***" });
+    assert_eq!(all["upstreams"]["cookie"]["balance"]["cookie"], cookie);
+    assert_eq!(all["upstreams"]["b"]["balance"]["hash"]["cookie"], "sid");
+}

@@ -74,7 +74,9 @@ pub struct TargetReport {
     pub target: String,
     /// The address that it stands for; the path of a Unix socket.
     pub address: String,
-    /// It fails its health checks.
+    /// It has health checks.
+    pub checked: bool,
+    /// It fails them.
     pub failing: bool,
     /// It is left out for failing requests.
     pub ejected: bool,
@@ -171,6 +173,7 @@ impl Targets {
             upstream: Arc::clone(&self.config.name),
             target: endpoint.target.to_string(),
             address: endpoint.place(),
+            checked: self.config.health.is_some(),
             failing: endpoint.health.is_failing(),
             ejected: endpoint.health.is_ejected(),
         };
