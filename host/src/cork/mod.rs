@@ -129,13 +129,7 @@ impl Corked {
     /// Sends what is held, and waits until the peer has taken it.
     fn poll_release(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         Shared::release(&self.shared);
-        let mut inner = self.shared.lock();
-        inner.check()?;
-        if inner.rest.is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        inner.writer = Some(cx.waker().clone());
-        Poll::Pending
+        self.shared.lock().poll_sent(cx)
     }
 }
 
@@ -160,6 +154,15 @@ impl Inner {
     /// What went wrong since the last call.
     fn check(&mut self) -> io::Result<()> {
         self.error.take().map_or(Ok(()), Err)
+    }
+    /// Waits for the rest of what was to be sent, if there is one.
+    fn poll_sent(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        if self.rest.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
     /// Sends what the peer takes now. False: it does not take all.
     fn send(&mut self) -> bool {
@@ -237,13 +240,7 @@ impl AsyncWrite for Corked {
         true
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.shared.lock();
-        inner.check()?;
-        if inner.rest.is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        inner.writer = Some(cx.waker().clone());
-        Poll::Pending
+        self.shared.lock().poll_sent(cx)
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_release(cx))?;
