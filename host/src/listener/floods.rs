@@ -11,15 +11,10 @@ use tokio::io::ReadBuf;
 const HEADER: usize = 9;
 /// The connection preface, which is no frame.
 const PREFACE: usize = 24;
-/// Such frames that a connection may send at once.
-const BURST: u32 = 5000;
-/// How many more it may send in a second, for as long as it likes: clients of gRPC that measure their connection send some hundred pings.
-const PER_SECOND: u32 = 1000;
-
 /// Streams that a connection may reset at once, and how many more in a second. A browser that leaves a page resets some hundred.
 const RESETS: Bucket = Bucket { most: 1000, per_second: 100 };
-/// Frames that carry nothing.
-const EMPTY: Bucket = Bucket { most: BURST, per_second: PER_SECOND };
+/// Frames that carry nothing. Clients of gRPC that measure their connection send some hundred pings a second.
+const EMPTY: Bucket = Bucket { most: 5000, per_second: 1000 };
 
 const DATA: u8 = 0;
 const PRIORITY: u8 = 2;
@@ -193,11 +188,14 @@ mod tests {
     fn a_flood_is_noticed_however_its_bytes_are_cut() {
         for kind in [PRIORITY, SETTINGS, PING, LAST + 1, 255] {
             for piece in [1, 7, 4096] {
-                assert!(fed(&frame(kind, 0, b"12345678"), BURST, piece).is_ok());
-                assert!(fed(&frame(kind, 0, b"12345678"), 2 * BURST, piece).is_err(), "{kind} in pieces of {piece}");
+                assert!(fed(&frame(kind, 0, b"12345678"), EMPTY.most, piece).is_ok());
+                assert!(
+                    fed(&frame(kind, 0, b"12345678"), 2 * EMPTY.most, piece).is_err(),
+                    "{kind} in pieces of {piece}"
+                );
             }
         }
-        assert!(fed(&frame(DATA, 0, b""), 2 * BURST, 100).is_err());
+        assert!(fed(&frame(DATA, 0, b""), 2 * EMPTY.most, 100).is_err());
     }
 
     #[test]
@@ -212,7 +210,7 @@ mod tests {
         for (kind, flags, payload) in
             [(DATA, 0, &b"x"[..]), (DATA, END_STREAM, b""), (1, 4, b"head"), (8, 0, b"1234"), (PING, ACK, b"12345678")]
         {
-            assert!(fed(&frame(kind, flags, payload), 100 * BURST, 4096).is_ok(), "{kind}");
+            assert!(fed(&frame(kind, flags, payload), 100 * EMPTY.most, 4096).is_ok(), "{kind}");
         }
     }
 

@@ -246,6 +246,11 @@ impl Watch {
         let limits = &self.limits;
         (limits.header_timeout.min(limits.idle_timeout) / 4).max(Duration::from_millis(10))
     }
+    /// Since when nothing is asked for, and nothing on its way to the client: what the HTTP library has it may still be sending.
+    fn idle_since(&self) -> Option<Instant> {
+        let answered = self.client.idle_since().filter(|_| self.progress.blocked_since.get().is_none())?;
+        Some(self.progress.sent.get().map_or(answered, |sent| sent.max(answered)))
+    }
     fn verdict(&self, now: Instant) -> Verdict {
         let limits = &self.limits;
         let passed =
@@ -255,12 +260,7 @@ impl Watch {
             || passed(self.progress.blocked_since.get(), limits.idle_timeout)
         {
             Verdict::Stalled
-        } else if self.progress.blocked_since.get().is_none()
-            && passed(
-                self.client.idle_since().map(|since| self.progress.sent.get().map_or(since, |sent| sent.max(since))),
-                idle,
-            )
-        {
+        } else if passed(self.idle_since(), idle) {
             Verdict::Idle
         } else {
             Verdict::Fine
