@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) struct Shared {
     pub(super) sender: SendRequest<RequestBody>,
     /// When it was made.
-    pub(super) made: Option<tokio::time::Instant>,
+    pub(super) made: tokio::time::Instant,
     offer: Rc<Offer>,
 }
 
@@ -45,10 +45,7 @@ impl Shared {
         T: Read + Write + Unpin + 'static,
     {
         let offer = Rc::<Offer>::default();
-        (
-            Self { sender, made: Some(tokio::time::Instant::now()), offer: Rc::clone(&offer) },
-            Running { connection, offer },
-        )
+        (Self { sender, made: tokio::time::Instant::now(), offer: Rc::clone(&offer) }, Running { connection, offer })
     }
     /// Whether an extended CONNECT may be sent. Waits for the peer's settings, once. That the connection is closed is told by sending.
     pub(super) async fn takes_connect(&self) -> bool {

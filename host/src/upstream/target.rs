@@ -244,7 +244,7 @@ impl Target {
         loop {
             let since = Instant::now();
             let mut shared = self.pool.shared.lock().await;
-            let open = shared.take_if(|open| !open.sender.is_closed() && !self.pool.is_old(open.made));
+            let open = shared.take_if(|open| !open.sender.is_closed() && !self.pool.is_old(Some(open.made)));
             let reused = open.is_some();
             let mut open = match open {
                 Some(open) => open,
