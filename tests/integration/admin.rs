@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sluicegate_tests::client::Call;
 use sluicegate_tests::guests::digest;
-use sluicegate_tests::raw::exchange;
+use sluicegate_tests::raw::{Raw, exchange};
 use sluicegate_tests::wat::version_guest;
 use sluicegate_tests::{Gateway, Origin, Site, one_route, wait};
 
@@ -257,4 +257,17 @@ async fn every_path_is_in_the_document() {
     let paths: BTreeSet<String> =
         answer["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap().to_owned()).collect();
     assert_eq!(paths, document);
+}
+
+#[tokio::test]
+async fn who_holds_connections_of_the_admin_api_shuts_nobody_out() {
+    let origin = Origin::text("ok").await;
+    let gateway = Site::new(&one_route(&origin.url(), &json!([]))).start().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut half = Raw::connect(gateway.admin()).await;
+        half.write("GET /metrics HTTP/1.1\r\n").await;
+        held.push(half);
+        gateway.admin_get("/livez").await.expect(200);
+    }
 }

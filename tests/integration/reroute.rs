@@ -176,3 +176,15 @@ async fn a_guard_that_looks_at_the_framing_is_not_led_around() {
     ask().body("a body").send().await.expect(500);
     assert_eq!(second.count(), 1);
 }
+
+#[tokio::test]
+async fn a_trace_is_not_led_to_a_route_that_takes_none() {
+    let (first, second) = (Origin::echo().await, Origin::echo().await);
+    let mut config = config(&first, &second);
+    config["routes"][0]["match"]["methods"] = json!(["GET", "TRACE"]);
+    let gateway = Site::new(&config).script().start().await;
+    let ask = |method| gateway.request(method, "/first").header("x-do", "second").send();
+    ask(Method::GET).await.expect(200);
+    ask(Method::TRACE).await.expect(500);
+    assert_eq!(second.count(), 1);
+}
